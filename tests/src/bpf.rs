@@ -1,8 +1,7 @@
-//! Programs of somebody else, in tc and XDP: they drop what is for one address,
-//! or take it another way, as dataplanes in BPF do.
+//! Foreign programs in tc and XDP. They drop packets for one address, or redirect them, as
+//! dataplanes in BPF do.
 //!
-//! They are loaded by the system call itself: a dozen instructions are no reason
-//! for a compiler.
+//! The system call itself loads these programs: a dozen instructions do not need a compiler.
 
 use std::ffi::CString;
 use std::fs;
@@ -16,21 +15,21 @@ use nix::net::if_::if_nametoindex;
 
 use crate::netns::Netns;
 
-/// What `bpftool prog` calls them.
+/// The programs' name in `bpftool prog`.
 pub const NAME: &str = "somebody_elses";
 
-/// Where a program runs.
+/// The hook of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
-    /// What comes in from a device.
+    /// Packets that come in from a device.
     TcxIngress,
-    /// What goes out of it.
+    /// Packets that go out of a device.
     TcxEgress,
-    /// What comes in, before there is an `sk_buff`.
+    /// Packets that come in, before there is an `sk_buff`.
     Xdp,
-    /// What the primary end of a netkit pair sends.
+    /// Packets that the primary end of a netkit pair sends.
     NetkitPrimary,
-    /// What its other end sends.
+    /// Packets that the peer end of a netkit pair sends.
     NetkitPeer,
 }
 
@@ -52,12 +51,12 @@ impl Hook {
         }
     }
 
-    /// `BPF_F_XDP_HAS_FRAGS`: else a veth pair with a large MTU takes no XDP.
+    /// `BPF_F_XDP_HAS_FRAGS`: without it, a veth pair with a large MTU takes no XDP.
     fn flags(self) -> u32 {
         if self == Self::Xdp { 1 << 5 } else { 0 }
     }
 
-    /// Where the context has the packet's first byte and its end.
+    /// The offsets of the packet's first byte and of its end in the context.
     fn data(self) -> [i16; 2] {
         if self == Self::Xdp { [0, 4] } else { [76, 80] }
     }
@@ -73,33 +72,31 @@ impl Hook {
     }
 }
 
-/// What becomes of what a program is after.
+/// What a program does with its packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It is dropped.
+    /// The packet is dropped.
     Dropped,
-    /// It goes out of a device of this namespace (`bpf_redirect`).
+    /// The packet goes out of a device of this namespace (`bpf_redirect`).
     Out(u32),
-    /// It comes in from the other end of a pair, in that one's namespace
-    /// (`bpf_redirect_peer`).
+    /// The packet comes in from the peer of a pair, in the peer's namespace (`bpf_redirect_peer`).
     Peer(u32),
-    /// It goes out of a device, to the neighbour that a route names
-    /// (`bpf_redirect_neigh`).
+    /// The packet goes out of a device, to the neighbour that a route names (`bpf_redirect_neigh`).
     Neighbour(u32),
 }
 
-/// A program for what is sent to one address.
+/// A program for packets to one address.
 #[derive(Clone, Copy, Debug)]
 pub struct Program {
-    /// Where it runs.
+    /// The program's hook.
     pub hook: Hook,
     /// The packets' destination. Only its last four bytes are compared.
     pub to: IpAddr,
-    /// By how many bytes that is further on than in a bare Ethernet frame.
+    /// The number of bytes before the inner packet, which a bare Ethernet frame does not have.
     pub shift: i16,
-    /// What becomes of them.
+    /// What the program does with the packets.
     pub fate: Fate,
-    /// Whether it is to run before those that are there already.
+    /// Whether the program runs before the existing ones.
     pub first: bool,
 }
 
@@ -113,11 +110,11 @@ pub fn index_of(netns: &Netns, device: &str) -> Result<u32> {
         .with_context(|| format!("there is no {device} in {}", netns.name))
 }
 
-/// Detaches what a process keeps attached to devices of this index, in any namespace: as
-/// somebody does who cleans up. Returns how many programs that were.
+/// Detaches everything that a process keeps attached to devices of this index, in any namespace, as
+/// a cleanup tool may do. Returns the number of programs.
 ///
 /// # Errors
-/// If the kernel does not do so.
+/// If the kernel refuses.
 pub fn detach_all_of(process: u32, ifindex: u32) -> Result<usize> {
     /// `BPF_LINK_GET_FD_BY_ID`, `BPF_LINK_DETACH`, whose attributes begin with the number.
     const BY_ID: libc::c_long = 30;
@@ -142,14 +139,14 @@ pub fn detach_all_of(process: u32, ifindex: u32) -> Result<usize> {
     Ok(detached)
 }
 
-/// What keeps a program attached.
+/// The descriptors that keep a program attached.
 pub type Attached = [OwnedFd; 2];
 
 impl Program {
-    /// Attaches it to a device, for as long as what is returned stays open.
+    /// Attaches the program to a device, as long as the returned descriptors stay open.
     ///
     /// # Errors
-    /// If the kernel does not take it.
+    /// If the kernel rejects the program.
     pub fn attach(&self, netns: &Netns, device: &str) -> Result<Attached> {
         let program = self
             .load()
@@ -209,7 +206,7 @@ impl Program {
     }
 
     fn link(&self, program: &OwnedFd, device: &str) -> io::Result<OwnedFd> {
-        /// Before what the (absent) relative program is: the first.
+        /// Without a relative program, this means the first place.
         const BPF_F_BEFORE: u32 = 1 << 3;
         let attributes = LinkCreate {
             prog_fd: program.as_raw_fd().cast_unsigned(),
@@ -226,12 +223,12 @@ impl Program {
 type Instruction = (u8, u8, u8, i16, i32);
 
 impl Fate {
-    /// Leaves in r0 what the program returns; the context is in r6.
+    /// The code that leaves the program's return value in r0. The context is in r6.
     fn code(self, hook: Hook) -> Vec<Instruction> {
         let constant = |register, value| (0xb7, register, 0, 0, value);
         let call = |helper| (0x85, 0, 0, 0, helper);
-        // A frame for another MAC address is somebody else's until it is said
-        // to be for this host: bpf_skb_change_type(context, PACKET_HOST).
+        // The kernel drops a frame for another MAC address, unless the program marks it as for this
+        // host: bpf_skb_change_type(context, PACKET_HOST).
         let to_host = [(0xbf, 1, 6, 0, 0), constant(2, 0), call(32)];
         let device = |ifindex: u32| constant(1, ifindex.cast_signed());
         let redirect: Vec<Instruction> = match self {
@@ -286,15 +283,15 @@ struct LinkCreate {
 /// bpf(2), for commands that return a descriptor.
 fn bpf<T>(number: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     let fd = command(number, attributes)?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// bpf(2).
 fn command<T>(number: libc::c_long, attributes: &T) -> io::Result<i32> {
     let (pointer, size) = (&raw const *attributes, size_of::<T>());
-    // SAFETY: the attributes are laid out as the command wants them, are as long
-    // as `size` says, and outlive the call, as does what they point to.
+    // SAFETY: the attributes have the command's layout, are as long as `size` says, and outlive the
+    // call. So does the memory that they point to.
     let result = unsafe { libc::syscall(libc::SYS_bpf, number, pointer, size) };
     let Ok(result) = i32::try_from(result) else {
         return Err(io::ErrorKind::InvalidData.into());

@@ -1,5 +1,5 @@
-//! The Kubernetes cluster that `cargo xtask cluster` starts, as its users see it: from
-//! a machine outside the nodes, by a kubeconfig.
+//! The Kubernetes cluster that `cargo xtask cluster` starts, as its users see it: from a machine
+//! outside the nodes, with a kubeconfig.
 
 use std::{
     env, fs,
@@ -13,14 +13,14 @@ use serde_json::Value;
 
 use crate::{Netns, process, program::Tracer};
 
-/// Tells the tests where the cluster's files are.
+/// The variable that tells the tests where the cluster's files are.
 const PLACE: &str = "TRACER_CLUSTER";
-/// The machine outside the nodes; namespaces of all machines begin so.
+/// The beginning of the names of all machines' network namespaces.
 const PREFIX: &str = "tracer-cluster-";
-/// More than Kubernetes needs for what a test asks of it, on a busy machine.
+/// The time limit for anything that a test asks of Kubernetes, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The cluster that is up.
+/// The running cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     run: PathBuf,
@@ -29,15 +29,15 @@ pub struct Cluster {
 /// A pod, as the API knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its namespace.
+    /// The pod's namespace.
     pub namespace: String,
-    /// Its name.
+    /// The pod's name.
     pub name: String,
-    /// The node that it runs on.
+    /// The pod's node.
     pub node: String,
-    /// Its address.
+    /// The pod's address.
     pub address: String,
-    /// Whether it has its node's network namespace.
+    /// Whether the pod uses its node's network namespace.
     pub host_network: bool,
 }
 
@@ -53,7 +53,7 @@ impl Cluster {
     /// The cluster that the environment names.
     ///
     /// # Errors
-    /// If it names none.
+    /// If the environment names none.
     pub fn up() -> Result<Self> {
         let run = env::var_os(PLACE).with_context(|| {
             format!("{PLACE} names no cluster: `cargo xtask cluster test` starts one")
@@ -69,7 +69,7 @@ impl Cluster {
         self.run.join("keys").join(user).with_extension("conf")
     }
 
-    /// A machine that is no part of the cluster and reaches its API server.
+    /// A machine outside of the cluster that reaches the API server.
     #[must_use]
     pub fn outside(&self) -> Netns {
         self.machine("user")
@@ -114,7 +114,7 @@ impl Cluster {
             .with_context(|| format!("on {machine}"))
     }
 
-    /// Gives a node's containerd an image by `ctr`, and waits until kubelet can have it.
+    /// Imports an image into a node's containerd by `ctr`, and waits until kubelet sees it.
     ///
     /// # Errors
     /// If the file is no image of that name.
@@ -132,7 +132,7 @@ impl Cluster {
         self.wait_image(node, other)
     }
 
-    /// What kubelet asks notices a moment later what `ctr` has done.
+    /// Waits until kubelet's interface has noticed what `ctr` has done.
     fn wait_image(&self, node: &str, name: &str) -> Result<()> {
         self.until(&format!("kubelet on {node} knows {name}"), || {
             let listed = self.ctr(node, &["list", &format!("name=={name}")])?;
@@ -147,10 +147,10 @@ impl Cluster {
         process::run(&mut ctr, "").with_context(|| format!("on {node}"))
     }
 
-    /// Runs kubectl as the administrator, and returns what it printed.
+    /// Runs kubectl as the administrator, and returns its output.
     ///
     /// # Errors
-    /// If it fails; the error quotes what it said.
+    /// If kubectl fails; the error quotes its standard error.
     pub fn kubectl<A: AsRef<str>>(&self, args: impl IntoIterator<Item = A>) -> Result<String> {
         self.kubectl_with(args, "")
     }
@@ -163,7 +163,7 @@ impl Cluster {
         self.kubectl_with(["apply", "-f", "-"], manifest).map(drop)
     }
 
-    /// Runs a script by `sh` in a pod and returns what it wrote.
+    /// Runs a script by `sh` in a pod, and returns its output.
     ///
     /// # Errors
     /// If it fails.
@@ -188,7 +188,7 @@ impl Cluster {
         process::run(&mut kubectl, input)
     }
 
-    /// Its pods in a namespace that run.
+    /// The running pods of a namespace.
     ///
     /// # Errors
     /// If the API server does not answer.
@@ -213,7 +213,7 @@ impl Cluster {
         Ok(lives.map(known).collect())
     }
 
-    /// The pod of the shop whose name begins so, on that node or on any.
+    /// The shop's pod whose name begins with `begins`, on a node or on any.
     ///
     /// # Errors
     /// If there is none.
@@ -241,7 +241,7 @@ impl Cluster {
         Ok(names.split_whitespace().map(str::to_owned).collect())
     }
 
-    /// A program of one of its machines, which runs again when it ends.
+    /// A program of a machine, which starts again when it ends.
     #[must_use]
     pub fn service(&self, machine: &str, name: &str) -> Service {
         let file = self.run.join(machine).join(name);
@@ -258,10 +258,10 @@ impl Cluster {
         fs::write(file, objects).context("cannot write the objects")
     }
 
-    /// `tracer` on the machine outside, told by the environment where the API server is.
+    /// `tracer` on the machine outside. The environment tells it where the API server is.
     ///
     /// # Errors
-    /// If it has not been built.
+    /// If `tracer` has not been built.
     pub fn tracer(&self) -> Result<Command> {
         let binary = crate::program::binary()?;
         let mut tracer = self.outside().command(text(&binary)?);
@@ -269,8 +269,8 @@ impl Cluster {
         Ok(tracer)
     }
 
-    /// A `tracer follow -o json` between two pods, of objects in a file, with an agent on
-    /// the node of each.
+    /// A `tracer follow -o json` between two pods, with the objects in a file and an agent on the
+    /// node of each pod.
     ///
     /// # Errors
     /// If it cannot be started.
@@ -289,7 +289,7 @@ impl Cluster {
         Tracer::start(tracer.args(["--src-pod", &from.path(), "--dst-pod", &to.path()]))
     }
 
-    /// What `--agent` takes to reach a node.
+    /// The value of `--agent` for a node.
     ///
     /// # Errors
     /// If the node does not run.
@@ -308,7 +308,7 @@ impl Cluster {
         })
     }
 
-    /// Waits for what the cluster does in its own time.
+    /// Waits for something that the cluster does in its own time.
     ///
     /// # Errors
     /// If it has not happened within two minutes.
@@ -328,9 +328,9 @@ impl Cluster {
 /// How agents are reached.
 #[derive(Clone, Copy, Debug)]
 pub enum Agents {
-    /// By the nodes' network namespaces, from one process.
+    /// One process enters the nodes' network namespaces.
     Netns,
-    /// Each a process in all of its node's namespaces.
+    /// Each agent is a process in all of its node's namespaces.
     Exec,
 }
 
@@ -345,19 +345,19 @@ pub struct Service {
 }
 
 impl Service {
-    /// Ends it; it stays so until [`Service::start`], or until this is dropped.
+    /// Ends the program until [`Service::start`], or until this value is dropped.
     ///
     /// # Errors
-    /// If it does not end.
+    /// If the program does not end.
     pub fn stop(&self) -> Result<()> {
         fs::write(self.file.with_extension("stop"), "")?;
         self.wait("ends", false)
     }
 
-    /// Lets it run again.
+    /// Lets the program run again.
     ///
     /// # Errors
-    /// If it does not.
+    /// If the program does not start.
     pub fn start(&self) -> Result<()> {
         fs::remove_file(self.file.with_extension("stop"))?;
         self.wait("runs", true)
@@ -373,7 +373,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // Where it was started again, or never stopped, there is nothing to remove.
+        // If the program runs, there is no file to remove.
         let _ = fs::remove_file(self.file.with_extension("stop"));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-/// Stands for the ends that an example leaves out.
+/// The ends for examples that leave theirs out.
 const ENDS: [&str; 2] = ["--src-pod=default/web", "--dst-pod=shop/cart"];
 
 /// The README and all pages of the documentation.
@@ -47,8 +47,8 @@ pub fn of_page(text: &str) -> Result<Vec<Vec<String>>> {
         .collect()
 }
 
-/// The arguments of each `tracer` in what a command's help has after its options. There, a
-/// second column may say what a line is for.
+/// The arguments of each `tracer` in a command's help after its options. In the help, a second
+/// column may describe a line.
 ///
 /// # Errors
 /// If a line's quotes are not closed.
@@ -58,8 +58,8 @@ pub fn of_help(end: &str) -> Result<Vec<Vec<String>>> {
     first.flatten().map(words).collect()
 }
 
-/// The lines that begin with `tracer`, each with those that it goes on in: behind a backslash, or
-/// because its quotes are not closed.
+/// The lines that begin with `tracer`, each with its continuations: after a backslash, or while
+/// quotes are open.
 fn command_lines(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
@@ -67,7 +67,7 @@ fn command_lines(text: &str) -> Vec<String> {
         let line = line.trim();
         let line = line.strip_prefix("$ ").unwrap_or(line);
         let mut whole = line.strip_prefix("sudo ").unwrap_or(line).to_owned();
-        // Brackets are those of a syntax, not of an example.
+        // A line with brackets is a syntax, not an example.
         if !whole.starts_with("tracer ") || whole.contains('[') {
             continue;
         }
@@ -80,7 +80,7 @@ fn command_lines(text: &str) -> Vec<String> {
     found
 }
 
-/// The words of a command, without what it is piped into or redirected to.
+/// The words of a command, without pipes and redirections.
 fn words(line: &str) -> Result<Vec<String>> {
     let words = shlex::split(line).with_context(|| format!("quotes are not closed: {line}"))?;
     let is_own = |word: &String| !matches!(&**word, "|" | ">" | "<" | "&&");

@@ -1,7 +1,6 @@
-//! Frames, byte by byte: what the tests inject, walk and measure.
+//! Builds frames, byte by byte, for tests to inject, walk and measure.
 //!
-//! Each function wraps what it is given, innermost first:
-//! `ethernet(IPV4, &ipv4(TCP, A, B, &tcp(…)))`.
+//! Each function wraps its payload, innermost first: `ethernet(IPV4, &ipv4(TCP, A, B, &tcp(…)))`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -31,7 +30,7 @@ pub const GRE: u8 = 47;
 /// Protocol number of ICMPv6.
 pub const ICMPV6: u8 = 58;
 
-/// An Ethernet frame between two made-up stations.
+/// An Ethernet frame between two invented MAC addresses.
 #[must_use]
 pub fn ethernet(kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
@@ -40,7 +39,7 @@ pub fn ethernet(kind: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What follows the EtherType [`VLAN`]: tag `id`, then a payload of `kind`.
+/// The bytes after the EtherType [`VLAN`]: tag `id`, then a payload of `kind`.
 #[must_use]
 pub fn vlan(id: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes(), &kind.to_be_bytes(), payload].concat()
@@ -109,7 +108,7 @@ pub fn udp(src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
     datagram
 }
 
-/// An ICMP or ICMPv6 message; `rest` is what follows the checksum.
+/// An ICMP or ICMPv6 message; `rest` comes after the checksum.
 #[must_use]
 pub fn icmp(kind: u8, code: u8, rest: &[u8]) -> Vec<u8> {
     [&[kind, code, 0, 0], rest].concat()
@@ -124,8 +123,8 @@ pub fn vxlan(port: u16, vni: u32, frame: &[u8]) -> Vec<u8> {
     udp(40_000, port, &payload)
 }
 
-/// A UDP datagram to `port` that carries `payload`, of an EtherType, in Geneve;
-/// `options` are as many bytes as a header can have, a multiple of four.
+/// A UDP datagram to `port` that carries `payload`, with an EtherType, in Geneve. The length of
+/// `options` is a multiple of four, up to the header's limit.
 #[must_use]
 pub fn geneve(port: u16, vni: u32, options: &[u8], kind: u16, payload: &[u8]) -> Vec<u8> {
     let [_, a, b, c] = vni.to_be_bytes();
@@ -136,9 +135,8 @@ pub fn geneve(port: u16, vni: u32, options: &[u8], kind: u16, payload: &[u8]) ->
     udp(40_000, port, &[&header, options, payload].concat())
 }
 
-/// What follows an IP header of protocol [`GRE`]: a payload of an EtherType.
-/// Each of the fields takes what it is given: checksum and reserved, key,
-/// sequence number.
+/// The bytes after an IP header of protocol [`GRE`]: a payload with an EtherType. The fields are
+/// checksum and reserved, key, and sequence number.
 #[must_use]
 pub fn gre(fields: [Option<u32>; 3], kind: u16, payload: &[u8]) -> Vec<u8> {
     let mut header = vec![0, 0];
@@ -163,7 +161,7 @@ pub fn arp_request(sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     packet
 }
 
-/// One of the frames in `frames.txt`, which says what is right for it.
+/// A frame of `frames.txt`, which has the expected result for it.
 ///
 /// # Panics
 /// If there is none of that name.
@@ -176,7 +174,7 @@ pub fn kept(name: &str) -> Vec<u8> {
     frame
 }
 
-/// All of them, with their names.
+/// All frames of `frames.txt`, with their names.
 ///
 /// # Panics
 /// If the file is no list of names and hexadecimal digits.
@@ -196,11 +194,10 @@ pub fn all_kept() -> Vec<(&'static str, Vec<u8>)> {
         .collect()
 }
 
-/// A frame between the stations with these MAC addresses, as `ip link` prints
-/// them, of an IPv4 or IPv6 packet.
+/// A frame with an IPv4 or IPv6 packet between two MAC addresses, as `ip link` prints them.
 ///
 /// # Panics
-/// If one is no MAC address.
+/// If an address is no MAC address.
 #[must_use]
 pub fn between(from: &str, to: &str, packet: &[u8]) -> Vec<u8> {
     let kind = if packet[0] >> 4 == 6 { IPV6 } else { IPV4 };

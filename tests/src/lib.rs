@@ -1,24 +1,22 @@
-//! Packets can only be followed where there are packets. This crate makes a
-//! cluster's network out of nothing but network namespaces, on one kernel, in
-//! less than a second, and moves real traffic through it; the integration
-//! tests, the benchmark and the demo stand on it.
+//! A cluster's network for tests, made of network namespaces on one kernel in less than a second,
+//! with real traffic. The integration tests, the benchmark and the demo use this crate.
 //!
 //! - [`lab`] builds nodes and pods wired as Flannel or Calico wire them, and takes them
 //!   down again whatever happens.
-//! - [`netns`] runs closures and programs inside one of them.
-//! - [`traffic`] sends what programs in pods send, and counts what arrives.
-//! - [`program`] runs `tracer` and reads what it prints.
-//! - [`faults`] breaks it, in every way that we know.
+//! - [`netns`] runs closures and programs inside of network namespaces.
+//! - [`traffic`] sends the packets of programs in pods, and counts what arrives.
+//! - [`program`] runs `tracer` and reads its output.
+//! - [`faults`] breaks the network, in every way that we know.
 //! - [`bpf`] attaches programs as other dataplanes do.
-//! - [`rights`] runs programs that may do, or are told, less than others.
+//! - [`rights`] runs programs with fewer rights, or on a kernel that tells less.
 //! - [`examples`] finds the command lines in the documentation and the help.
-//! - [`cluster`] asks a real Kubernetes, where `cargo xtask cluster` has started one.
-//! - [`machines`] reaches nodes that are machines of their own, where `cargo xtask machines`
-//!   has started some.
-//! - [`raw`] sends what no program in a pod would: broken frames.
+//! - [`cluster`] uses a real Kubernetes, if `cargo xtask cluster` has started one.
+//! - [`machines`] reaches nodes that are separate machines, if `cargo xtask machines` has
+//!   started some.
+//! - [`raw`] sends broken frames, which no program in a pod sends.
 //!
-//! It must not depend on `tracer`: it says what is true about a network, so
-//! that tests can compare that with what the tracer says.
+//! The crate must not depend on `tracer`. It knows the truth about a network, with which tests
+//! compare tracer's output.
 
 pub mod bpf;
 pub mod cluster;

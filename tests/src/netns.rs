@@ -1,7 +1,7 @@
-//! One kernel plays all the nodes and pods of a lab; what keeps them apart is
-//! the network namespace that a thread is in. A namespace belongs to the
-//! *thread*, and a socket keeps the namespace it was created in: so closures
-//! run on a thread of their own, and a socket made in one may be used anywhere.
+//! Network namespaces: one kernel plays all the nodes and pods of a lab, and the network namespace
+//! of a thread keeps them apart. A namespace belongs to the *thread*, and a socket keeps the
+//! namespace in which it was created. Closures therefore run on separate threads, and a socket may
+//! be used anywhere.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -20,17 +20,17 @@ use crate::lab::Release;
 use crate::machines::Machine;
 use crate::process::{self, Finished, Process};
 
-/// Where `ip netns` keeps the names of namespaces.
+/// The directory of `ip netns`.
 pub(crate) const DIRECTORY: &str = "/run/netns";
 
 /// A network namespace that has a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Netns {
-    /// Its name, as `ip netns` prints it.
+    /// The namespace's name, as `ip netns` prints it.
     pub name: String,
-    /// The file that stands for it: `/run/netns/NAME`.
+    /// The file of the namespace: `/run/netns/NAME`.
     pub path: PathBuf,
-    /// The machine that it is in, if that is not this one. Programs run there; closures
+    /// The machine of the namespace, if it is not this one. Programs run there, and closures
     /// cannot.
     pub machine: Option<Machine>,
 }
@@ -48,14 +48,14 @@ impl Netns {
         }
     }
 
-    /// The same in another machine.
+    /// The namespace with the same name in another machine.
     #[must_use]
     pub fn on(self, machine: &Machine) -> Self {
         let machine = Some(machine.clone());
         Self { machine, ..self }
     }
 
-    /// Whether its kernel is older than a release of Linux, as `(6, 7)`.
+    /// Whether the namespace's kernel is older than a release of Linux, as `(6, 7)`.
     #[must_use]
     pub fn kernel_is_before(&self, release: (u32, u32)) -> bool {
         match &self.machine {
@@ -64,11 +64,11 @@ impl Netns {
         }
     }
 
-    /// Runs `inside` on a fresh thread in this namespace and returns its value.
+    /// Runs `inside` on a new thread in this namespace, and returns its value.
     ///
     /// # Panics
-    /// With the panic of `inside`, or if the namespace is gone: a namespace
-    /// used after its lab is a mistake of the caller.
+    /// With the panic of `inside`, or if the namespace is gone: to use a namespace after its lab is
+    /// a mistake of the caller.
     pub fn enter<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> T {
         let namespace = self.open();
         let thread = || {
@@ -80,10 +80,11 @@ impl Netns {
             .unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Binds a socket in this namespace. An address in use is waited for: a process that
-    /// another test has just forked holds the sockets of this one until its program begins.
+    /// Binds a socket in this namespace. Waits if the address is in use: a child process of another
+    /// test holds this test's sockets until it executes its program.
     ///
     /// # Errors
+    /// If the socket cannot be bound, or the address stays in use.
     /// If it cannot be bound, or if the address stays in use.
     pub fn bind<T: Send>(
         &self,
@@ -103,8 +104,7 @@ impl Netns {
         bound.context("it was bound")
     }
 
-    /// A command that will run in this namespace, and be killed when the
-    /// thread that starts it ends.
+    /// A command that will run in this namespace. It is killed when the thread that starts it ends.
     ///
     /// # Panics
     /// If the namespace is gone.
@@ -119,20 +119,19 @@ impl Netns {
         command
     }
 
-    /// Runs a command line (split at spaces, no quoting) and returns what it
-    /// wrote on its standard output.
+    /// Runs a command line (split at spaces, no quoting), and returns its standard output.
     ///
     /// # Errors
-    /// If it fails or does not end; the error quotes its standard error.
+    /// If the command fails or does not end; the error quotes its standard error.
     pub fn run(&self, line: &str) -> Result<String> {
         self.batch(line, "")
     }
 
-    /// Runs a command line as [`Netns::run`] does with `input` as its standard
-    /// input, as `ip -batch -` wants it.
+    /// Runs a command line as [`Netns::run`] does, with `input` as its standard input, for `ip
+    /// -batch -`.
     ///
     /// # Errors
-    /// If it fails or does not end; the error quotes its standard error.
+    /// If the command fails or does not end; the error quotes its standard error.
     pub fn batch(&self, line: &str, input: &str) -> Result<String> {
         self.finish(line, input, process::LIMIT)
             .and_then(|finished| finished.succeeded(line))
@@ -142,7 +141,7 @@ impl Netns {
     /// Runs a command line as [`Netns::batch`] does, and returns how it ended.
     ///
     /// # Errors
-    /// If it does not end within `limit`.
+    /// If the command does not end within `limit`.
     pub fn finish(&self, line: &str, input: &str, limit: Duration) -> Result<Finished> {
         if let Some(machine) = &self.machine {
             return machine.run(&self.name, line, input);
@@ -152,10 +151,10 @@ impl Netns {
         Process::start(self.command(program).args(words), input)?.finish(limit)
     }
 
-    /// Packets that an interface has received, by its own count.
+    /// The number of packets that an interface has received, by the interface's counter.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the interface does not exist.
     pub fn received(&self, interface: &str) -> Result<u64> {
         let text = self.run(&format!("ip -json -statistics link show dev {interface}"))?;
         let links: serde_json::Value = serde_json::from_str(&text)?;
@@ -183,11 +182,11 @@ impl Netns {
         })
     }
 
-    /// Makes its bridges pass nothing through netfilter, as they do where
-    /// Kubernetes wants it.
+    /// Keeps bridged packets of this namespace out of netfilter. Kubernetes enables netfilter for
+    /// them.
     ///
     /// # Errors
-    /// If a kernel that could do so keeps to it.
+    /// If a kernel with this setting does not accept it.
     pub fn bridge_without_netfilter(&self) -> Result<()> {
         let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
         if !self.enter(|| fs::exists(setting))? {

@@ -1,6 +1,5 @@
-//! A test must not hang on a program that hangs, nor leave one behind. A
-//! program started here ends when its guard is dropped, and asking for its
-//! result has a time limit.
+//! Programs of tests. A test must not hang on a program that hangs, nor leave a program behind. A
+//! program ends when its guard is dropped, and asking for its result has a time limit.
 
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
@@ -16,25 +15,25 @@ use nix::unistd::{getpid, getppid};
 
 use crate::lab::MACHINE_VARIABLE;
 
-/// More than any configuration command needs, on a slow machine that is busy, too.
+/// The time limit of a configuration command, on a slow and busy machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
-/// When `limit` has passed: in a virtual machine that was made for the tests,
-/// ten times as long.
+/// The deadline after `limit`. In a virtual machine that was made for the tests, the limit is ten
+/// times as long.
 pub(crate) fn deadline(limit: Duration) -> Instant {
     let emulated = std::env::var_os(MACHINE_VARIABLE).is_some();
     Instant::now() + limit * if emulated { 10 } else { 1 }
 }
 
-/// A command that will be killed when the thread that starts it ends: also
-/// when this process is killed and can tidy nothing up itself.
+/// A command that is killed when the thread that starts it ends, even if this process is killed and
+/// cannot clean up.
 #[must_use]
 pub fn command(program: &str) -> Command {
     let parent = getpid();
     let mut command = Command::new(program);
     let prepare = move || {
         set_pdeathsig(Signal::SIGKILL)?;
-        // The parent may have ended before the kernel was asked to watch it.
+        // The parent may have ended before the kernel knew that it has to watch the parent.
         if getppid() == parent {
             Ok(())
         } else {
@@ -47,12 +46,11 @@ pub fn command(program: &str) -> Command {
     command
 }
 
-/// Runs `command` with `input` as its standard input and returns what it wrote
-/// on its standard output.
+/// Runs `command` with `input` as its standard input, and returns its standard output.
 ///
 /// # Errors
-/// If it fails or does not end within the time that a program gets here; the error
-/// quotes what it wrote on its standard error.
+/// If the command fails, or does not end within the time limit; the error quotes its standard
+/// error.
 pub fn run(command: &mut Command, input: &str) -> Result<String> {
     Process::start(command, input)?.succeed(LIMIT)
 }
@@ -66,23 +64,23 @@ pub struct Process {
     stderr: Receiver<String>,
 }
 
-/// What a program that ended left.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// How the program ended.
     pub status: ExitStatus,
-    /// All that it wrote on its standard output.
+    /// The whole standard output.
     pub stdout: String,
-    /// All that it wrote on its standard error.
+    /// The whole standard error.
     pub stderr: String,
 }
 
 impl Process {
-    /// Starts `command`, writes `input` to its standard input and closes that.
-    /// What it writes is kept for [`Process::finish`].
+    /// Starts `command`, writes `input` to its standard input and closes it. Its output is kept for
+    /// [`Process::finish`].
     ///
     /// # Errors
-    /// If the program is not there or cannot be started.
+    /// If the program does not exist or cannot be started.
     pub fn start(command: &mut Command, input: &str) -> Result<Self> {
         let what = std::iter::once(command.get_program())
             .chain(command.get_args())
@@ -104,8 +102,8 @@ impl Process {
         process.feed(input)
     }
 
-    /// A program that ends before it has read everything has its reasons, and
-    /// states them on its standard error: a broken pipe is no error here.
+    /// Writes the input. A broken pipe is no error: a program that ends before it has read
+    /// everything explains that on its standard error.
     fn feed(mut self, input: &str) -> Result<Self> {
         let mut stdin = self.child.stdin.take().expect("a pipe was asked for");
         match stdin.write_all(input.as_bytes()) {
@@ -118,7 +116,7 @@ impl Process {
     /// Waits until the program has closed its outputs and ended.
     ///
     /// # Errors
-    /// If it is still running after `limit`; it is killed then.
+    /// If the program still runs after `limit`. It is killed then.
     pub fn finish(mut self, limit: Duration) -> Result<Finished> {
         let deadline = deadline(limit);
         let read = |from: &Receiver<String>| {
@@ -135,11 +133,10 @@ impl Process {
         })
     }
 
-    /// Waits as [`Process::finish`] does and wants success.
+    /// Waits as [`Process::finish`] does, and expects success.
     ///
     /// # Errors
-    /// If it is still running after `limit` or failed; the error quotes what
-    /// it wrote on its standard error.
+    /// If the program still runs after `limit`, or failed; the error quotes its standard error.
     pub fn succeed(self, limit: Duration) -> Result<String> {
         let what = self.what.clone();
         self.finish(limit)?.succeeded(&what)
@@ -147,10 +144,10 @@ impl Process {
 }
 
 impl Finished {
-    /// What it wrote on its standard output, if it succeeded; `what` ran, for the error.
+    /// The standard output, if the program succeeded. `what` names the program in the error.
     ///
     /// # Errors
-    /// If it failed; the error quotes what it wrote on its standard error.
+    /// If the program failed; the error quotes its standard error.
     pub(crate) fn succeeded(self, what: &str) -> Result<String> {
         let Self {
             status,
@@ -166,27 +163,26 @@ impl Finished {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Reads a pipe to its end on a thread of its own, so that a program never
-/// waits for room in it.
+/// Reads a pipe to its end on a separate thread, so that a full pipe never blocks the program.
 fn collect(mut pipe: impl Read + Send + 'static) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error still helps to explain a failure.
+        // The data before an error still helps to explain a failure.
         let _ = pipe.read_to_end(&mut bytes);
-        // Nobody listens any more when the guard was dropped.
+        // Nobody listens any more once the guard was dropped.
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver
 }
 
-/// Waits for what the kernel does in its own time.
+/// Waits for something that the kernel does in its own time.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let deadline = deadline(LIMIT);
     while !is_so()? {

@@ -1,10 +1,9 @@
-//! Tests of the program run the program, as its users do: arguments in, lines
-//! of JSON and an exit code out. Its output is read as it comes, so a test
-//! waits for what it needs to see, never for a time to pass, and every wait
-//! has a limit.
+//! Runs `tracer` as its users do: arguments in, lines of JSON and an exit code out. The output is
+//! read as it comes. A test waits for the output that it needs, never for a time to pass, and every
+//! wait has a limit.
 //!
-//! `tracer` is not built by the tests' own crate: `TRACER_BIN` names it, or it
-//! lies where cargo puts it, beside the directory of the test program.
+//! The tests' own crate does not build `tracer`. `TRACER_BIN` names it, or it is where cargo puts
+//! it, beside the directory of the test program.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
@@ -21,18 +20,18 @@ use serde_json::Value;
 
 use crate::{Lab, Process, process, rights};
 
-/// Names the program that is tested.
+/// The environment variable that names the tested program.
 const BINARY: &str = "TRACER_BIN";
-/// The environment variable that names a directory for recordings of what tests
-/// follow, if they are to be kept: `cargo xtask fixtures` sets it.
+/// The environment variable that names a directory in which tests keep their recordings. `cargo
+/// xtask fixtures` sets it.
 pub const FIXTURES_VARIABLE: &str = "TRACER_FIXTURES";
-/// More than `tracer` needs to start or to end, on a slow machine that is busy, too.
+/// The time limit for `tracer` to start or to end, on a slow and busy machine.
 pub const LIMIT: Duration = Duration::from_secs(90);
 
-/// The program that is tested.
+/// The tested program.
 ///
 /// # Errors
-/// Says how it is built, if it is not there.
+/// If the program is missing; the error says how to build it.
 pub fn binary() -> Result<PathBuf> {
     let path = match std::env::var_os(BINARY) {
         Some(path) => PathBuf::from(path),
@@ -46,17 +45,17 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// `target/PROFILE/tracer`, for a test that is `target/PROFILE/deps/NAME`.
+/// `target/PROFILE/tracer`, for a test at `target/PROFILE/deps/NAME`.
 fn beside_the_test() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let profile = test.ancestors().nth(2).context("a test has a directory")?;
     Ok(profile.join("tracer"))
 }
 
-/// `tracer` with `args`; it will be killed when the thread that starts it ends.
+/// `tracer` with `args`. It is killed when the thread that starts it ends.
 ///
 /// # Errors
-/// If it has not been built.
+/// If `tracer` has not been built.
 pub fn tracer<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Command> {
     let binary = binary()?;
     let mut command = process::command(binary.to_str().context("its path is text")?);
@@ -64,15 +63,15 @@ pub fn tracer<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<Comm
     Ok(command)
 }
 
-/// Runs `tracer` with arguments of which it ends by itself.
+/// Runs `tracer` with arguments with which it ends by itself.
 ///
 /// # Errors
-/// If it has not been built, or does not end within [`LIMIT`].
+/// If `tracer` has not been built, or does not end within [`LIMIT`].
 pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Result<process::Finished> {
     Process::start(&mut tracer(args)?, "")?.finish(LIMIT)
 }
 
-/// A `tracer follow -o json` that runs; killed when this value is dropped.
+/// A running `tracer follow -o json`, which is killed when this value is dropped.
 #[derive(Debug)]
 pub struct Tracer {
     child: Child,
@@ -81,16 +80,16 @@ pub struct Tracer {
     stderr: String,
 }
 
-/// What `tracer follow` left when it had ended.
+/// The result of a `tracer follow`.
 #[derive(Debug)]
 pub struct Finished {
-    /// How it ended.
+    /// How the program ended.
     pub status: ExitStatus,
-    /// All its `tracer.journey/2`, but for those that were taken before.
+    /// All lines of `tracer.journey/2`, except those that were taken before.
     pub journeys: Vec<Value>,
-    /// Its `tracer.summary/1`, null if there was none.
+    /// The line of `tracer.summary/1`, or null if there was none.
     pub summary: Value,
-    /// All that it told people.
+    /// All messages for the user.
     pub stderr: String,
 }
 
@@ -101,12 +100,11 @@ enum Line {
 }
 
 impl Tracer {
-    /// Starts to follow in `lab`; `args` say what. The lab's objects and agents
-    /// and `-o json` are added. Where all agents are in other machines, it may do nothing
-    /// that only root may.
+    /// Starts a follow in `lab` with `args`, the lab's objects and agents, and `-o json`. If all
+    /// agents are in other machines, the program runs without root's rights.
     ///
     /// # Errors
-    /// If it has not been built or cannot be started.
+    /// If `tracer` has not been built or cannot be started.
     pub fn follow<A: AsRef<OsStr>>(lab: &Lab, args: impl IntoIterator<Item = A>) -> Result<Self> {
         let mut command = tracer(["follow", "-o", "json"])?;
         command.args(lab.agent_args()?).args(args);
@@ -116,10 +114,10 @@ impl Tracer {
         Self::start(&mut command)
     }
 
-    /// Starts a command that prints as `tracer follow -o json` does.
+    /// Starts a command with the same output as `tracer follow -o json`.
     ///
     /// # Errors
-    /// If it cannot be started.
+    /// If the command cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
@@ -140,12 +138,11 @@ impl Tracer {
         })
     }
 
-    /// The first object that `wanted` accepts, of those printed already or, if
-    /// there is none, of those to come: it sees each one once, in order.
+    /// The first object that `wanted` accepts, among the earlier ones or those to come. `wanted`
+    /// sees each object once, in order.
     ///
     /// # Errors
-    /// If none came within `limit` or before the program ended; the error
-    /// quotes what it said.
+    /// If none came within `limit`, or before the program ended; the error quotes the messages.
     pub fn wait_for(
         &mut self,
         mut wanted: impl FnMut(&Value) -> bool,
@@ -164,11 +161,11 @@ impl Tracer {
         }
     }
 
-    /// Waits until what it told people so far is what `wanted` accepts.
+    /// Waits until `wanted` accepts the messages so far.
     ///
     /// # Errors
-    /// If that did not happen within `limit` or before the program ended; the
-    /// error quotes what it said.
+    /// If that did not happen within `limit`, or before the program ended; the error quotes the
+    /// messages.
     pub fn wait_for_stderr(
         &mut self,
         mut wanted: impl FnMut(&str) -> bool,
@@ -181,49 +178,48 @@ impl Tracer {
         Ok(())
     }
 
-    /// Its `tracer.started/1`: from then on it sees packets.
+    /// Waits for the line of `tracer.started/1`, from which on the program sees packets.
     ///
     /// # Errors
-    /// If it did not start within `limit`; the error quotes what it said.
+    /// If the line did not come within `limit`; the error quotes the messages.
     pub fn wait_started(&mut self, limit: Duration) -> Result<Value> {
         self.wait_for(|value| is(value, "tracer.started/1"), limit)
     }
 
-    /// Takes the journeys that were read so far out of this value: those of a
-    /// long run fill the memory.
+    /// Takes the journeys so far out of this value, because those of a long run fill the memory.
     pub fn take_journeys(&mut self) -> Vec<Value> {
         let is_journey = |value: &mut Value| is(value, "tracer.journey/2");
         self.stdout.extract_if(.., is_journey).collect()
     }
 
-    /// Its process id.
+    /// The program's process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends the program a signal.
     ///
     /// # Errors
-    /// If it has been waited for already.
+    /// If the program was waited for already.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(self.child.id().cast_signed());
         kill(id, signal).with_context(|| format!("cannot send {signal} to tracer"))
     }
 
-    /// Ends it as Ctrl-C does, and waits for its last line.
+    /// Ends the program as Ctrl-C does, and waits for its last line.
     ///
     /// # Errors
-    /// If it does not end within [`LIMIT`].
+    /// If the program does not end within [`LIMIT`].
     pub fn stop(self) -> Result<Finished> {
         self.signal(Signal::SIGINT)?;
         self.finish(LIMIT)
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the program ends by itself.
     ///
     /// # Errors
-    /// If it does not within `limit`.
+    /// If the program does not end within `limit`.
     pub fn finish(mut self, limit: Duration) -> Result<Finished> {
         let deadline = process::deadline(limit);
         while self.next_line(deadline)? {}
@@ -241,7 +237,7 @@ impl Tracer {
         })
     }
 
-    /// Reads a line where it must not have ended.
+    /// Reads a line, and fails if there are no more.
     fn expect_line(&mut self, deadline: Instant) -> Result<()> {
         ensure!(
             self.next_line(deadline)?,
@@ -252,7 +248,7 @@ impl Tracer {
         Ok(())
     }
 
-    /// Reads a line; `false` when there are no more.
+    /// Reads a line. Returns `false` if there are no more.
     fn next_line(&mut self, deadline: Instant) -> Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.lines.recv_timeout(left) {
@@ -277,7 +273,7 @@ impl Tracer {
         Ok(true)
     }
 
-    /// What it printed at last, for a message.
+    /// The last lines of the output, for a message.
     fn last_lines(&self) -> String {
         const LINES: usize = 10;
         const LENGTH: usize = 400;
@@ -289,25 +285,25 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Whether an object is of this kind, such as `tracer.journey/2`.
+/// Whether an object has this schema, such as `tracer.journey/2`.
 #[must_use]
 pub fn is(value: &Value, schema: &str) -> bool {
     value["schema"] == schema
 }
 
-/// What the verdict of a journey's line rests on, of one kind.
+/// The evidence of one kind for the verdict in a journey's line.
 pub fn evidence<'a>(journey: &'a Value, kind: &str) -> impl Iterator<Item = &'a Value> {
     let all = journey["verdict"]["evidence"].as_array().into_iter();
     all.flatten().filter(move |one| one["kind"] == kind)
 }
 
-/// Reads lines on a thread of their own until the pipe is closed.
+/// Reads lines on a separate thread until the pipe is closed.
 fn read(
     pipe: impl Read + Send + 'static,
     lines: Sender<Line>,
@@ -315,7 +311,7 @@ fn read(
 ) {
     thread::spawn(move || {
         for text in BufReader::new(pipe).lines().map_while(Result::ok) {
-            // Nobody listens any more when the guard was dropped.
+            // Nobody listens any more once the guard was dropped.
             if lines.send(line(text)).is_err() {
                 break;
             }

@@ -1,12 +1,11 @@
-//! Some packets no program in a pod would send: cut short, lying about their
-//! lengths, nested too deep, with a VLAN tag, or with their headers in page
-//! fragments, as NICs that split headers deliver them. Two ways to make them:
-//!
-//! - [`PacketSocket`] sends a frame *out of* an interface: egress there, then
-//!   ingress at its peer. A VLAN tag is in the frame at the egress, and in the
-//!   sk_buff's `vlan_tci` at the ingress, where the kernel has moved it.
-//! - [`Tap`] receives a frame *into* an interface of its own, with as much of
-//!   it in the sk_buff's linear part as the caller says.
+//! Sends packets that no program in a pod sends: cut short, with wrong lengths, nested too deep,
+//! with a VLAN tag, or with headers in page fragments, as some NICs deliver them. There are two
+//! ways:
+//! - [`PacketSocket`] sends a frame *out of* an interface: egress there, then ingress at its peer.
+//!   A VLAN tag is in the frame at the egress, and in the sk_buff's `vlan_tci` at the ingress,
+//!   where the kernel has moved it.
+//! - [`Tap`] receives a frame *into* its own interface. The caller decides how much of the frame is
+//!   in the sk_buff's linear part.
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
@@ -20,7 +19,7 @@ use nix::net::if_::if_nametoindex;
 
 use crate::netns::Netns;
 
-/// Sends frames as they are out of one interface.
+/// Sends frames unchanged out of one interface.
 #[derive(Debug)]
 pub struct PacketSocket(OwnedFd);
 
@@ -39,8 +38,8 @@ impl PacketSocket {
     /// Sends `frame`, which begins with its Ethernet header.
     ///
     /// # Errors
-    /// If the kernel refuses it: shorter than an Ethernet header, longer than
-    /// the MTU allows, or the interface is down.
+    /// If the kernel refuses the frame: it is shorter than an Ethernet header or longer than the
+    /// MTU allows, or the interface is down.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
         let sent = nix::unistd::write(&self.0, frame).context("the kernel refused the frame")?;
         ensure!(
@@ -62,11 +61,11 @@ pub fn packet_socket_send(netns: &Netns, name: &str, frame: &[u8]) -> Result<()>
 
 fn bound_packet_socket(name: &str) -> io::Result<OwnedFd> {
     let index = if_nametoindex(name)?.cast_signed();
-    // Protocol 0: it receives nothing, and so costs and keeps nothing.
-    // SAFETY: takes no pointers; a result that is no descriptor is caught below.
+    // Protocol 0: the socket receives nothing, and so costs and keeps nothing. SAFETY: takes no
+    // pointers; a result that is no descriptor is caught below.
     let fd =
         check(unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) })?;
-    // SAFETY: the descriptor is new and nobody else's.
+    // SAFETY: the descriptor is new, and nothing else owns it.
     let socket = unsafe { OwnedFd::from_raw_fd(fd) };
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET.cast_unsigned() as u16,
@@ -86,22 +85,22 @@ fn bound_packet_socket(name: &str) -> io::Result<OwnedFd> {
 /// How a [`Tap`] builds sk_buffs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// The whole frame in the linear part, as most drivers do it.
+    /// The whole frame in the linear part, as most drivers build it.
     Linear,
-    /// The first slice of [`Tap::send`] in the linear part, every further one
-    /// in a page fragment of its own, and no GRO, which would move headers.
+    /// The first slice of [`Tap::send`] in the linear part, and each further one in its own page
+    /// fragment. GRO is off, because it would move headers.
     Fragments,
 }
 
-/// An interface that receives what is written to it.
+/// An interface that receives the frames that a test writes.
 #[derive(Debug)]
 pub struct Tap {
     file: File,
 }
 
 impl Tap {
-    /// Makes the interface `name` in `netns` and brings it up; it lasts as
-    /// long as this value.
+    /// Makes the interface `name` in `netns` and brings it up. The interface lasts as long as this
+    /// value.
     ///
     /// # Errors
     /// If the name is taken, or the kernel has no TUN driver.
@@ -116,12 +115,12 @@ impl Tap {
         Ok(Self { file })
     }
 
-    /// Receives one frame, the slices put together. For [`Layout::Fragments`]
-    /// the first slice holds at least the Ethernet header of 14 bytes, the
-    /// others 1 to 4096 bytes each, and there are at most 17.
+    /// Receives one frame from its slices. For [`Layout::Fragments`], the first slice holds at
+    /// least the Ethernet header of 14 bytes. There are at most 17 slices, and the others have 1 to
+    /// 4096 bytes each.
     ///
     /// # Errors
-    /// If the kernel refuses it.
+    /// If the kernel refuses the frame.
     pub fn send(&self, slices: &[&[u8]]) -> Result<()> {
         let parts: Vec<IoSlice<'_>> = slices.iter().map(|slice| IoSlice::new(slice)).collect();
         let sent = (&self.file)

@@ -1,5 +1,5 @@
-//! A program with less than root's rights, or on a kernel that tells less: nothing
-//! here changes the machine for anybody else.
+//! Runs a program with less than root's rights, or as on a kernel that tells less. Nothing here
+//! changes the machine for other programs.
 
 use std::ffi::CString;
 use std::io;
@@ -26,7 +26,7 @@ pub const CAP_SYSLOG: libc::c_int = 34;
 pub const CAP_PERFMON: libc::c_int = 38;
 /// See [`CAP_NET_BROADCAST`].
 pub const CAP_BPF: libc::c_int = 39;
-/// The last one.
+/// The last capability.
 const CAP_LAST: libc::c_int = 40;
 
 /// The program that `command` runs has all capabilities of root but this one.
@@ -56,12 +56,11 @@ fn drop_all(command: &mut Command, capabilities: Vec<libc::c_int>) -> &mut Comma
     unsafe { command.pre_exec(drop) }
 }
 
-/// The program that `command` runs sees the kernel's symbols as with
-/// `kernel.kptr_restrict=2`: all at address 0, whatever its rights. The files that
-/// show it so are made in `directory`.
+/// Makes the program of `command` see the kernel's symbols as with `kernel.kptr_restrict=2`: all at
+/// address 0, whatever its rights. The files for this are made in `directory`.
 ///
 /// # Errors
-/// If they cannot be written.
+/// If the files cannot be written.
 pub fn hide_symbols<'a>(command: &'a mut Command, directory: &Path) -> Result<&'a mut Command> {
     let files = [
         (
@@ -119,15 +118,15 @@ fn private_mounts() -> nix::Result<()> {
     mount(nothing, "/", nothing, private, nothing)
 }
 
-/// The program that `command` runs may attach nothing to the kernel's tracepoints, as
-/// on one that is locked down: the system call that does it is refused.
+/// The program that `command` runs may not attach to the kernel's tracepoints, as on a locked-down
+/// kernel: the system call for it fails.
 pub fn no_tracepoints(command: &mut Command) -> &mut Command {
-    // Of bpf(2): BPF_RAW_TRACEPOINT_OPEN (include/uapi/linux/bpf.h).
+    // The command of bpf(2) is BPF_RAW_TRACEPOINT_OPEN (include/uapi/linux/bpf.h).
     refuse(command, 17, libc::EPERM)
 }
 
-/// The program that `command` runs finds no tcx, as before Linux 6.6: asked what is
-/// attached to it, the kernel knows no such hook.
+/// The program that `command` runs finds no tcx, as before Linux 6.6: a query of the hook fails as
+/// if the kernel did not know it.
 pub fn no_tcx(command: &mut Command) -> &mut Command {
     // BPF_PROG_QUERY.
     refuse(command, 16, libc::EINVAL)

@@ -1,10 +1,9 @@
-//! A lab is repeated by its seed, so its choices need numbers that are the
-//! same for the same seed on every machine and with every crate version: that
-//! is SplitMix64, in six lines.
+//! Random numbers for labs. A seed repeats a lab, so the same seed must give the same numbers on
+//! every machine and with every crate version. SplitMix64 does this in six lines.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// The letters that Kubernetes uses in generated names: none that spell words.
+/// The letters in names that Kubernetes generates, which spell no words.
 const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// A reproducible sequence of numbers.
@@ -12,7 +11,7 @@ const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 pub struct Rng(u64);
 
 impl Rng {
-    /// The sequence that `seed` stands for.
+    /// The sequence of `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -24,7 +23,7 @@ impl Rng {
         RandomState::new().build_hasher().finish()
     }
 
-    /// Its next number.
+    /// The sequence's next number.
     #[expect(
         clippy::should_implement_trait,
         reason = "it never ends, and is asked one by one"
@@ -44,7 +43,7 @@ impl Rng {
         low + offset
     }
 
-    /// The same as [`Rng::range`], for one byte of an address.
+    /// As [`Rng::range`], for one byte of an address.
     pub(crate) fn byte(&mut self, low: u8, high: u8) -> u8 {
         u8::try_from(self.range(low.into(), high.into())).expect("both ends are bytes")
     }
@@ -69,7 +68,7 @@ impl Rng {
         format!("{first:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
     }
 
-    /// A random (version 4) UUID, as Kubernetes gives to objects.
+    /// A random (version 4) UUID, as Kubernetes gives objects.
     pub(crate) fn uuid(&mut self) -> String {
         let high = (self.next() & !0xf000) | 0x4000;
         let low = (self.next() & !(0b11 << 62)) | (0b10 << 62);

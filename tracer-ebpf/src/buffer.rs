@@ -1,10 +1,9 @@
 //! Ways to read a packet that the kernel frees.
 //!
-//! A program on a tracepoint has no context to read packets through, but it
-//! has the sk_buff itself. The verifier knows the type of that pointer, and
-//! admits loads of its fields at constant offsets, which cost next to nothing.
-//! What the fields point to is plain memory; it takes a helper call, whose
-//! price hardly depends on how much it copies.
+//! A program on a tracepoint has no context to read packets through, but it has the sk_buff itself.
+//! The verifier knows the type of that pointer, and admits loads of its fields at constant offsets,
+//! which cost next to nothing. Memory behind these fields is plain kernel memory. To read it takes
+//! a helper call, whose cost hardly depends on the number of copied bytes.
 
 use core::hint::black_box;
 
@@ -16,22 +15,22 @@ use crate::maps::{self, DROP_LOAD, FRONT, Freed};
 
 /// Loads the field at `offset` of the sk_buff that a program was given.
 ///
-/// The offset is one of [`DROP_LOAD`]'s: a constant for the verifier, as user
-/// space has written it and the map is frozen. Only for the pointer out of the
-/// program's arguments: through memory it would be a number like any other.
+/// The offset is one of [`DROP_LOAD`]'s. The verifier takes it for a constant, because user space
+/// has written it and the map is frozen. `skb` must come straight from the program's arguments: a
+/// copy from memory is a plain number for the verifier.
 #[inline(always)]
 pub(crate) fn direct<T: Copy>(skb: u64, offset: &'static u32) -> T {
     let at = skb.wrapping_add(u64::from(constant(offset)));
-    // SAFETY: the verifier admits the load only where the sk_buff has these
-    // bytes, and it is valid while the program runs.
+    // SAFETY: the verifier admits the load only if the sk_buff has these bytes, and the sk_buff is
+    // valid while the program runs.
     unsafe { core::ptr::read_volatile(at as *const T) }
 }
 
 /// A read-only global, as user space has written it.
 #[inline(always)]
 fn constant(global: &'static u32) -> u32 {
-    // SAFETY: a reference is valid. Volatile, because user space replaced the
-    // value that the compiler saw.
+    // SAFETY: a reference is valid. The read is volatile, because user space has replaced the value
+    // that the compiler knows.
     unsafe { core::ptr::read_volatile(global) }
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn field<const N: usize>(structure: u64, offset: u32) -> Option<[u8; 
     read(structure.wrapping_add(u64::from(offset)), &mut bytes, N).then_some(bytes)
 }
 
-/// The pointer there; none where it is null.
+/// The pointer at an offset in any kernel structure, or none if it is null.
 #[inline(always)]
 pub(crate) fn pointer(structure: u64, offset: u32) -> Option<u64> {
     field(structure, offset)
@@ -50,16 +49,16 @@ pub(crate) fn pointer(structure: u64, offset: u32) -> Option<u64> {
         .filter(|pointer| *pointer != 0)
 }
 
-/// Copies `len` bytes, at most as many as `to` has, from kernel memory. False
-/// where the address leads nowhere.
+/// Copies `len` bytes, at most as many as `to` has, from kernel memory. Returns false if the
+/// address is not readable.
 #[inline(always)]
 pub(crate) fn read(from: u64, to: &mut [u8], len: usize) -> bool {
-    // SAFETY: `to` holds `len` bytes; the helper checks what it reads.
+    // SAFETY: `to` holds `len` bytes; the helper checks the source.
     unsafe { bpf_probe_read_kernel(to.as_mut_ptr().cast(), len as u32, from as *const _) == 0 }
 }
 
-/// Finds the network header of the sk_buff that the program was given, and
-/// copies what begins there to the scratch memory. False if it has none.
+/// Finds the network header of the sk_buff that the program was given, and copies the first bytes
+/// from there to the scratch memory. Returns false if the sk_buff has no network header.
 #[inline(always)]
 pub(crate) fn find(skb: u64, freed: &Freed) -> bool {
     let head: u64 = direct(skb, &DROP_LOAD.skb_head);
@@ -67,7 +66,7 @@ pub(crate) fn find(skb: u64, freed: &Freed) -> bool {
     let tail: u32 = direct(skb, &DROP_LOAD.skb_tail);
     let data: u64 = direct(skb, &DROP_LOAD.skb_data);
     let len: u32 = direct(skb, &DROP_LOAD.skb_len);
-    // 0xffff stands for "not set", and lies behind every tail.
+    // 0xffff stands for "not set", and is at or above every tail of a sensible buffer.
     if network == 0 || u32::from(network) >= tail {
         return false;
     }
@@ -77,16 +76,15 @@ pub(crate) fn find(skb: u64, freed: &Freed) -> bool {
         .set(u64::from((tail - u32::from(network)) & 0xffff));
     let end = (data.wrapping_sub(head) as u32).wrapping_add(len);
     freed.end.set(end.wrapping_sub(u32::from(network)));
-    // All of it can be read, if not all of it is the packet: behind a
-    // buffer's end lies `struct skb_shared_info`, which is larger.
-    // SAFETY: the pointer is valid, and nobody has a reference to the bytes yet.
+    // All these bytes are readable, even past the packet's tail: `struct skb_shared_info` follows
+    // the buffer's end, and is larger than `FRONT`. SAFETY: the pointer is valid, and nobody has a
+    // reference to the bytes yet.
     let front = unsafe { &mut *freed.front.as_ptr() };
     read(freed.start.get(), front, FRONT)
 }
 
-/// Lets what [`find`] found begin where an Ethernet header would, if it is one:
-/// its EtherType is right before what the kernel takes for the network header.
-/// False if there is no room for one.
+/// Moves the start of what [`find`] found back to the Ethernet header, whose EtherType is right
+/// before the kernel's network header. Returns false if there is no room for an Ethernet header.
 #[inline(always)]
 pub(crate) fn begin_before(skb: u64, freed: &Freed) -> bool {
     let network: u16 = direct(skb, &DROP_LOAD.skb_network_header);
@@ -104,9 +102,9 @@ pub(crate) fn begin_before(skb: u64, freed: &Freed) -> bool {
     true
 }
 
-/// The first bytes from a packet's network header on: what [`find`] copied.
+/// The first bytes of a packet from its network header on, as [`find`] copied them.
 pub(crate) struct Front<'a> {
-    /// How many bytes the packet has: perhaps more than there are here.
+    /// The number of bytes that the linear part has from there on, perhaps more than `bytes`.
     len: usize,
     bytes: &'a [u8; FRONT],
 }
@@ -116,8 +114,7 @@ impl<'a> Front<'a> {
     pub(crate) fn of(freed: &'a Freed) -> Self {
         Self {
             len: freed.len.get() as usize,
-            // SAFETY: the pointer is valid, and only `find`, which comes before,
-            // writes there.
+            // SAFETY: the pointer is valid, and only `find`, which runs before, writes there.
             bytes: unsafe { &*freed.front.as_ptr() },
         }
     }
@@ -131,11 +128,11 @@ impl Packet for Front<'_> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // Linux 5.10 forgets what is known of a number that was put on the stack before it
-        // was compared: so that the one compared is the one used, it is made anew here.
+        // Linux 5.10 forgets the bounds of a number that was put on the stack before the
+        // comparison. The black box makes sure that the compared number is the one used.
         let offset = black_box(offset);
-        // Two comparisons, each with something that the verifier knows: to see
-        // that one with the lesser of both suffices takes Linux 6.8.
+        // Two comparisons, each with a number that the verifier knows. Only from Linux 6.8 on does
+        // the verifier accept one comparison with the smaller of the two numbers.
         if offset > FRONT - N || offset + N > self.len {
             return None;
         }
@@ -143,19 +140,18 @@ impl Packet for Front<'_> {
     }
 }
 
-/// A packet's linear part from its network header on, or from its Ethernet
-/// header.
+/// A packet's linear part, from its network header or its Ethernet header on.
 pub(crate) struct Headers {
     /// Kernel address.
     start: u64,
-    /// Bytes that may be read.
+    /// The number of bytes that may be read.
     len: u64,
-    /// Bytes that it has, page fragments included.
+    /// The number of bytes up to the packet's end, page fragments included.
     end: u32,
 }
 
 impl Headers {
-    /// Those that [`find`] found.
+    /// The headers that [`find`] found.
     #[inline(always)]
     pub(crate) const fn of(freed: &Freed) -> Self {
         Self {

@@ -1,8 +1,8 @@
-//! What the programs that see packets pass do with one: of tc and of XDP alike.
+//! The work that tc classifiers and XDP programs do on a packet.
 //!
 //! A program first glances at the packet ([`glance`]), which recognises nearly every miss. For any
-//! other packet it tail-calls a closer, which walks the packet, asks the filter, and writes the event
-//! ([`go_on`]). Each run ends in exactly one counter.
+//! other packet it tail-calls a closer, which walks the packet, asks the filter, and writes the
+//! event ([`go_on`]). Each run ends in exactly one counter.
 
 use core::hint::black_box;
 
@@ -25,28 +25,28 @@ use crate::{
     why,
 };
 
-/// What a program tells its closer about the packet, as bits; the place
-/// ([`tracer_common::event::HopEvent::place`]) is above them.
+/// The message of a program to its closer, as bits. The place
+/// ([`tracer_common::event::HopEvent::place`]) is above these bits.
 mod glanced {
     /// A program made the call. Without this bit, somebody runs the closer by hand.
     pub(super) const PACKET: u32 = 1;
     pub(super) const ETHERNET: u32 = 2;
-    /// How many bits up the place is.
+    /// The position of the place's lowest bit.
     pub(super) const PLACE: u32 = 2;
-    /// Has the bits of all places.
+    /// A mask with the bits of all places.
     pub(super) const ANY_PLACE: u8 = 3;
 }
 
-/// What a program is to do after a glance.
+/// What a program does after a glance.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Glance {
     /// Nothing more.
     Done,
-    /// Tail-call its closer, and [`give_up`] where there is none.
+    /// Tail-call the closer, and [`give_up`] if it is missing.
     Closer,
 }
 
-/// Glances at a packet, which settles nearly all of them.
+/// Glances at a packet, which settles nearly every packet.
 #[inline(always)]
 pub(crate) fn glance<C: Context>(context: C, place: u8, ethernet: bool) -> Glance {
     let ifindex = context.ifindex();
@@ -69,15 +69,15 @@ pub(crate) fn glance<C: Context>(context: C, place: u8, ethernet: bool) -> Glanc
     Glance::Closer
 }
 
-/// Counts a packet whose closer is not there.
+/// Counts a packet whose closer is missing.
 #[inline(always)]
 pub(crate) fn give_up<C: Context>(context: C, place: u8) {
     maps::count(slot(context.ifindex(), place), Counter::Unparsed);
 }
 
-/// Looks at a packet that may be a match, as the program that was glancing at it has left
-/// word. In a closer: it is loaded once for all programs of a kind, so they stay small, and
-/// nearly every packet passes only them.
+/// Parses a packet that may be a match, with the message that the glancing program has left. Only a
+/// closer does this. The kernel loads one closer for all programs of a kind, so the glancing
+/// programs stay small, and nearly every packet passes only those.
 #[inline(always)]
 pub(crate) fn go_on<C: Context>(context: C) {
     let Some(found) = maps::found() else {
@@ -285,7 +285,7 @@ fn capture<C: Context>(context: C, place: u8, ethernet: bool) -> Counter {
     }
 }
 
-/// When a packet that belongs to the follow is emitted, or why it is not.
+/// Returns the time of an event for the packet, or the counter that says why there is no event.
 #[inline(always)]
 fn admit<C: Context>(context: C, config: &Config) -> Result<u64, Counter> {
     if config.sample != u32::MAX && sample(context) > config.sample {
@@ -300,8 +300,8 @@ fn admit<C: Context>(context: C, config: &Config) -> Result<u64, Counter> {
     }
 }
 
-/// Fills in an event: every field. What is not written, the ends of the two headers, keeps
-/// bytes of earlier events.
+/// Fills in every field of an event. Only the unused ends of the two headers keep bytes of earlier
+/// events.
 #[inline(always)]
 fn fill<C: Context>(
     event: &mut HopEvent,

@@ -1,9 +1,8 @@
-//! What programs are given of a packet, and ways to read its bytes from there.
+//! The context that programs get for a packet, and ways to read the packet's bytes through it.
 //!
-//! [`Linear`] reads straight from the packet's linear part, where headers
-//! nearly always are, at the cost of a comparison. [`Whole`] reaches every
-//! byte, page fragments included, through a helper call. [`Either`] tries one
-//! after the other.
+//! [`Linear`] reads directly from the packet's linear part, where headers nearly always are, and
+//! costs a comparison. [`Whole`] reaches every byte, page fragments included, through a helper
+//! call. [`Either`] tries the linear part first.
 
 use core::{ffi::c_void, hint::black_box, mem::MaybeUninit};
 
@@ -13,31 +12,31 @@ use crate::maps;
 
 /// The context of a program that sees packets pass: an sk_buff's, or that of XDP.
 pub(crate) trait Context: Copy {
-    /// Where the linear part begins, and where it ends.
+    /// The addresses of the linear part's start and end.
     fn linear(self) -> (usize, usize);
 
-    /// Bytes of the packet, page fragments included.
+    /// The length of the packet in bytes, page fragments included.
     fn len(self) -> u32;
 
     /// The interface's index.
     fn ifindex(self) -> u32;
 
-    /// Copies `len` bytes at `offset` from wherever they are; false where the packet has
-    /// them not.
+    /// Copies `len` bytes at `offset` from anywhere in the packet. Returns false if the packet does
+    /// not have these bytes.
     ///
     /// # Safety
-    /// There is room for so many bytes at `to`.
+    /// `to` has room for `len` bytes.
     unsafe fn load(self, offset: usize, to: *mut c_void, len: usize) -> bool;
 
-    /// Fills in what only this kind of context knows of the packet: `skb`, which is
-    /// `salt` more than the sk_buff's address, `gso_segs`, `vlan_tci` and `flags`.
+    /// Fills in the fields that depend on the kind of context: `skb`, which is the sk_buff's
+    /// address plus `salt`, `gso_segs`, `vlan_tci` and `flags`.
     fn tell(self, event: &mut HopEvent, salt: u64);
 
-    /// More flags of [`HopEvent`], where the frame is captured.
+    /// Further flags of [`HopEvent`] for captured frames.
     fn tell_captured(self) -> u8;
 }
 
-/// The linear part.
+/// A packet's linear part.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear {
     data: usize,
@@ -45,7 +44,7 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// That of a packet.
+    /// The linear part of the context's packet.
     #[inline(always)]
     pub(crate) fn new<C: Context>(context: C) -> Self {
         let (data, end) = context.linear();
@@ -65,8 +64,8 @@ impl Packet for Linear {
         if start + N > self.end {
             return None;
         }
-        // SAFETY: the bytes lie in the linear part, as was just compared; the
-        // verifier proves it again.
+        // SAFETY: the comparison shows that the bytes lie in the linear part, and the verifier
+        // proves it again.
         Some(unsafe { (start as *const [u8; N]).read_unaligned() })
     }
 }
@@ -86,16 +85,16 @@ impl<C: Context> Packet for Whole<C> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: `bytes` holds `N` bytes.
         let loaded = unsafe { self.0.load(offset, bytes.as_mut_ptr().cast(), N) };
-        // SAFETY: the helper has written all of them.
+        // SAFETY: if the helper succeeds, it has written all of them.
         loaded.then(|| unsafe { bytes.assume_init() })
     }
 }
 
-/// Has every bit that an offset up to [`MAX_OFFSET`] has.
+/// A mask with every bit that an offset up to [`MAX_OFFSET`] can have.
 const MASK: usize = 2 * MAX_OFFSET - 1;
 const _: () = assert!(MAX_OFFSET.is_power_of_two());
 
-/// The linear part where it suffices, else the whole packet.
+/// The linear part if it suffices, otherwise the whole packet.
 #[derive(Clone, Copy)]
 pub(crate) struct Either<C> {
     linear: Linear,
@@ -125,11 +124,10 @@ impl<C: Context> Packet for Either<C> {
 
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        // The verifier must see that the sum stays small, and that it is the
-        // same pointer that is compared and then read from: the compiler
-        // would rather add twice. The comparison alone does not show it to
-        // Linux 6.12: of numbers that differ by a constant, a comparison of one
-        // makes it forget the bounds of the others (`sync_linked_regs`).
+        // The verifier must see that the sum stays small, and that the program compares and reads
+        // the same pointer; the compiler would rather add twice. The comparison alone does not
+        // convince Linux 6.12: if numbers differ by a constant, a comparison of one makes the
+        // verifier forget the bounds of the others (`sync_linked_regs`).
         if offset <= MAX_OFFSET {
             let start = black_box(self.linear.data + (black_box(offset) & MASK));
             if start + N <= self.linear.end {

@@ -1,23 +1,21 @@
-//! The programs on `kfree_skb`: packets that go no further.
+//! The programs on `kfree_skb`, for packets that the kernel drops.
 //!
-//! `void kfree_skb(struct sk_buff *skb, void *location)`, since Linux 5.17
-//! with `enum skb_drop_reason reason`, since 6.11 with `struct sock *rx_sk`
-//! (include/trace/events/skb.h). Reading an argument that a kernel's
-//! tracepoint does not have is refused by its verifier, so there is a program
-//! for each signature, and user space loads the one that fits.
+//! `void kfree_skb(struct sk_buff *skb, void *location)`, since Linux 5.17 with `enum
+//! skb_drop_reason reason`, since 6.11 with `struct sock *rx_sk` (include/trace/events/skb.h). The
+//! verifier rejects a program that reads an argument which the kernel's tracepoint does not have.
+//! There is a program for each signature, and user space loads the one that fits.
 //!
-//! The tracepoint is the kernel's, not a namespace's: most of what comes here
-//! is somebody else's. So the first question is whether the packet belongs to
-//! the follow, by the same filter as at the observation points; or, where
-//! every drop of a node is asked for, whose namespace it died in.
+//! The tracepoint belongs to the kernel, not to a namespace, so most packets here are of no
+//! interest. A program first asks whether the packet belongs to the follow, with the same filter as
+//! at the observation points. If user space wants every drop of a node, only the namespace of the
+//! drop counts.
 //!
-//! Of that, the socket that refused it knows best. Then the device, if it is
-//! one: UDP and TCP use the pointer's place for other things. The packet's own
-//! socket comes last, because it tells who sent it: a veth pair takes a packet
-//! to another namespace with its sender's socket still on it, which is taken
-//! off only as the IP layer receives it (`skb_orphan` in `ip_rcv_core`). These
-//! are read with `bpf_probe_read_kernel`, which fails where a pointer leads
-//! nowhere; then that source is passed over.
+//! The namespace has three possible sources. The socket that refused the packet is the best. The
+//! device comes next, if the pointer leads to a device: UDP and TCP use the pointer's place for
+//! other things. The packet's own socket comes last, because it names the sender. A veth pair moves
+//! a packet to another namespace with its sender's socket. Only the IP layer releases that socket
+//! (`skb_orphan` in `ip_rcv_core`). The program reads all three with `bpf_probe_read_kernel`, which
+//! fails if a pointer is not readable, and then tries the next source.
 //!
 //! Invariant 1 (ARCHITECTURE.md): passive. The programs only read the sk_buff.
 
@@ -43,7 +41,7 @@ use crate::{
     why,
 };
 
-/// It was begun: a glance may suffice, or it is to be walked.
+/// The packet's start is found: a glance may settle the packet, or a walk follows.
 const BEGUN: u32 = 4;
 
 /// Before Linux 5.17.
@@ -73,10 +71,10 @@ fn freed(skb: u64, location: u64, reason: u32, receiver: u64) -> i32 {
     0
 }
 
-/// What becomes of the freed packet, and the side effect that goes with it.
+/// Writes the event of a dropped packet, if one is due, and returns the counter for this run.
 #[inline(always)]
 fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter {
-    // The maps have these elements.
+    // The map has this element on every CPU.
     let Some(freed) = maps::freed() else {
         return DropCounter::Miss;
     };
@@ -108,15 +106,15 @@ fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter
         SCOPE_WANTED => {}
         SCOPE_ELSEWHERE => return DropCounter::Elsewhere,
         _ if all => return DropCounter::Unscoped,
-        // Whose it is can be told by where it was seen before.
+        // A follow keeps this drop: its earlier hops can tell its namespace.
         _ => {}
     }
     freed.located.set(!all || look(skb) == FOUND);
     emit(skb)
 }
 
-/// Finds the packet's headers and walks them. What was found is in the scratch
-/// memory, unless the packet certainly does not belong to the follow.
+/// Finds the packet's headers and walks them. The results are in the scratch memory, unless the
+/// packet certainly does not belong to the follow.
 #[inline(always)]
 fn look(skb: u64) -> u32 {
     let mut looked = begin(skb);
@@ -132,13 +130,13 @@ fn look(skb: u64) -> u32 {
     looked
 }
 
-/// Finds where a packet begins, and glances at it.
+/// Finds the start of a packet, and glances at the packet.
 ///
-/// What the packet is says the kernel's note of its EtherType, not its bytes: an
-/// MPLS label may look like the first byte of an IPv4 header.
+/// The kernel's EtherType in the sk_buff decides what the packet is, not its bytes: an MPLS label
+/// may look like the first byte of an IPv4 header.
 #[inline(never)]
 fn begin(skb: u64) -> u32 {
-    // As network-types numbers them.
+    // As network-types has them, in network byte order.
     const V4: u16 = EtherType::Ipv4 as u16;
     const V6: u16 = EtherType::Ipv6 as u16;
     const ARP: u16 = EtherType::Arp as u16;
@@ -154,7 +152,7 @@ fn begin(skb: u64) -> u32 {
     let found = buffer::find(skb, freed);
     let version = freed.front.as_array_of_cells()[0].get() >> 4;
     match protocol {
-        // Nobody has said yet, or it never was on its way.
+        // The kernel has not set an EtherType yet.
         0 => {
             if !found {
                 return MISS;
@@ -166,7 +164,7 @@ fn begin(skb: u64) -> u32 {
             }
         }
         ARP if found => return look_arp(),
-        // The kernel has moved one tag beside the frame, and here is another.
+        // The kernel has moved one tag out of the frame, and the frame has another.
         VLAN | QINQ if found && buffer::begin_before(skb, freed) => return BEGUN,
         ARP | VLAN | QINQ => return UNPARSED,
         other if is_unread(other) => return UNPARSED,
@@ -188,7 +186,7 @@ fn begin(skb: u64) -> u32 {
     }
 }
 
-/// Walks all of the packet. What it found is still to be asked about.
+/// Walks the packet. The filter has not answered yet.
 #[inline(never)]
 fn look_whole() -> u32 {
     let Some(freed) = maps::freed() else {
@@ -206,20 +204,21 @@ fn look_whole() -> u32 {
     }
 }
 
-/// Looks what it quotes, if it is an ICMP error: [`WALKED`] still, or why it is unknown.
+/// Parses the quote of an ICMP error: [`WALKED`], or [`UNPARSED`].
 #[inline(never)]
 fn find_quote() -> u32 {
     let Some(freed) = maps::freed() else {
         return MISS;
     };
     let quote = look::quote(&Headers::of(freed)).map(|()| WALKED);
-    // Where every drop is asked for, it is told of as it is.
+    // If user space wants every drop, it also wants an ICMP error whose quote cannot be parsed.
     let all = maps::config().flags & DROPS_ALL != 0;
     look::told(if all { Ok(WALKED) } else { quote }, || 0)
 }
 
-/// Asks whether the packet may belong to the follow, if there is one: [`FOUND`] or
-/// [`MISS`]. If so, whose addresses decide is in the scratch memory.
+/// Asks the filter's first stage whether the packet may belong to the follow: [`FOUND`] or
+/// [`MISS`]. Without a follow the answer is [`FOUND`]. With one, the deciding addresses are in the
+/// scratch memory.
 #[inline(never)]
 fn ask() -> u32 {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
@@ -229,7 +228,7 @@ fn ask() -> u32 {
     if config.flags & DROPS_ALL != 0 {
         return FOUND;
     }
-    // SAFETY: the look before has written it in this run.
+    // SAFETY: the walk has written it in this run.
     let layers = unsafe { found.layers.get() };
     let (tables, quote) = (Current::of(&config), look::quote_of(found));
     let ends = candidate_with(&Headers::of(freed), layers, quote, &tables, false);
@@ -243,8 +242,8 @@ fn ask() -> u32 {
     look::told(asked, || 0)
 }
 
-/// As [`look_whole`], for ARP: without an Ethernet header, nothing in it says
-/// so.
+/// As [`look_whole`], for ARP, which only the kernel's EtherType identifies if there is no Ethernet
+/// header.
 #[inline(never)]
 fn look_arp() -> u32 {
     let Some(freed) = maps::freed() else {
@@ -253,7 +252,7 @@ fn look_arp() -> u32 {
     look::told(arp(&Front::of(freed), 0).map(look::walked), || 0)
 }
 
-/// Decides about a packet that may belong to the follow.
+/// Decides whether a packet that may belong to the follow does.
 #[inline(never)]
 fn belongs() -> bool {
     let (Some(freed), Some(found)) = (maps::freed(), maps::found()) else {
@@ -281,7 +280,7 @@ const SCOPE_NONE: u32 = 0;
 const SCOPE_WANTED: u32 = 1;
 const SCOPE_ELSEWHERE: u32 = 2;
 
-/// Finds the namespace that the packet died in, and whether it is wanted.
+/// Finds the namespace of the drop, and whether its drops are wanted.
 #[inline(never)]
 fn find_namespace() -> u32 {
     let Some(freed) = maps::freed() else {
@@ -344,8 +343,7 @@ fn emit(skb: u64) -> DropCounter {
     event.protocol = freed.protocol.get();
     event.hop.time = time;
     event.hop.generation = config.generation;
-    // Through memory, because the verifier allows no arithmetic with a
-    // pointer that it knows the type of.
+    // Through memory, because the verifier allows no arithmetic with a pointer whose type it knows.
     event.hop.skb = skb;
     // SAFETY: the field was just written.
     let skb = unsafe { core::ptr::read_volatile(&raw const event.hop.skb) };
@@ -354,8 +352,8 @@ fn emit(skb: u64) -> DropCounter {
     fill_buffer(event, skb);
     fill_way(event, skb);
     fill_packet(event);
-    // On kernels that let programs of this kind interrupt each other, another
-    // packet may have taken the place of this one.
+    // On kernels that let programs of this kind interrupt each other, another packet may have
+    // overwritten the scratch memory.
     if maps::freed().is_none_or(|freed| freed.skb.get() != skb) {
         event.hop.network = 0;
     }
@@ -363,14 +361,14 @@ fn emit(skb: u64) -> DropCounter {
     DropCounter::Emitted
 }
 
-/// Fills in the device, if the packet has one, in the namespace it died in.
+/// Fills in the device, if the packet has one in the namespace of the drop.
 #[inline(always)]
 fn fill_device(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
     let Some(dev) = pointer(skb, load.skb_dev) else {
         return;
     };
-    // A pointer that is no device's may still lead somewhere.
+    // A pointer that leads to no device may still be readable.
     let known = event.scope == Scope::Device as u8
         || namespace(dev, load.dev_net, &load) == Some(event.netns);
     if !known {
@@ -386,7 +384,7 @@ fn fill_device(event: &mut DropEvent, skb: u64) {
     event.hop.ifindex = u32::from_ne_bytes(ifindex);
 }
 
-/// Fills in what the sk_buff says of the packet.
+/// Fills in the MAC addresses and the segments from the sk_buff.
 #[inline(always)]
 fn fill_buffer(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
@@ -399,7 +397,7 @@ fn fill_buffer(event: &mut DropEvent, skb: u64) {
     let mac = offset(load.skb_mac_header);
     event.hop.gso_segs =
         field(head + u64::from(end), load.shared_gso_segs).map_or(0, u16::from_ne_bytes);
-    // 0xffff stands for "not set".
+    // 0xffff stands for "not set", and the comparison excludes it.
     let has_frame = u32::from(mac) + 12 <= u32::from(network);
     if has_frame && read(head + u64::from(mac), &mut event.hop.macs, 12) {
         event.hop.flags |= ETHERNET;
@@ -411,8 +409,8 @@ const NFCT_INFO: u64 = 7;
 /// The lowest bit of `sk_buff._skb_refdst` (`SKB_DST_NOREF`).
 const DST_NOREF: u64 = 1;
 
-/// Fills in what netfilter and routing have decided of the packet: no later look at
-/// their tables can tell it.
+/// Fills in the decisions of netfilter and routing about the packet, which no later look at their
+/// tables can tell.
 #[inline(always)]
 fn fill_way(event: &mut DropEvent, skb: u64) {
     let load = maps::drop_load();
@@ -426,8 +424,8 @@ fn fill_way(event: &mut DropEvent, skb: u64) {
             event.ct_status = field(connection, load.ct_status).map_or(0, u32::from_ne_bytes);
         }
     }
-    // TCP uses its place for other things: what leads to no device of this namespace is
-    // none.
+    // TCP uses the field for other things, so a pointer counts only if it leads to a device of this
+    // namespace.
     let outlet = pointer(skb, load.skb_refdst)
         .and_then(|route| pointer(route & !DST_NOREF, load.dst_dev))
         .filter(|dev| namespace(*dev, load.dev_net, &load) == Some(event.netns))

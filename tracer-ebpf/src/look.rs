@@ -1,10 +1,9 @@
-//! How a packet is looked at that a glance has not told to be a miss: in stages, of
-//! which each one says what is next.
+//! The stages that parse a packet if a glance has not settled it. Each stage says what comes next.
 //!
-//! The stages are programs of their own, called one after the other: nested, they
-//! would need more stack than there is. What one finds goes to the next through the
-//! scratch memory, for the verifier: what it reads from a map it takes for any value,
-//! so that it checks a stage once and not for every path that leads there.
+//! Each stage is a subprogram, and a program calls one after the other, because nested calls would
+//! need more stack than there is. A stage passes its results to the next through the scratch
+//! memory, for the verifier's sake. The verifier assumes that a value from a map can be anything.
+//! It therefore checks each stage once, and not once for every path that leads there.
 
 use tracer_common::{
     layers::{Layers, Unparsed},
@@ -17,16 +16,16 @@ use crate::{
     why,
 };
 
-/// It certainly does not belong to the follow.
+/// The packet certainly does not belong to the follow.
 pub(crate) const MISS: u32 = 0;
-/// It may belong; what was found is in the scratch memory.
+/// The packet may belong to the follow. The results are in the scratch memory.
 pub(crate) const FOUND: u32 = 1;
-/// No answer can be given.
+/// The packet cannot be parsed, so there is no answer.
 pub(crate) const UNPARSED: u32 = 2;
-/// It was walked: what was found is still to be asked about.
+/// A walk has found the packet's headers. The filter has not answered yet.
 pub(crate) const WALKED: u32 = 3;
 
-/// As [`FOUND`], of a packet that a stage has come to an end with.
+/// The answer of a stage: its result, or [`UNPARSED`] if the packet cannot be parsed.
 #[inline(always)]
 pub(crate) fn told(looked: Result<u32, Unparsed>, at: impl FnOnce() -> u32) -> u32 {
     looked.unwrap_or_else(|unparsed| {
@@ -35,7 +34,7 @@ pub(crate) fn told(looked: Result<u32, Unparsed>, at: impl FnOnce() -> u32) -> u
     })
 }
 
-/// Leaves what a walk has found for the stage that asks about it.
+/// Leaves the result of a walk for the stage that asks the filter.
 #[inline(always)]
 pub(crate) fn walked(layers: Layers) -> u32 {
     let Some(found) = maps::found() else {
@@ -45,8 +44,7 @@ pub(crate) fn walked(layers: Layers) -> u32 {
     WALKED
 }
 
-/// Looks whether a packet that was walked is an ICMP error. What it quotes is left for
-/// the stages that come.
+/// Parses the quote of an ICMP error, if the walked packet is one, and leaves it for later stages.
 #[inline(always)]
 pub(crate) fn quote<P: Packet>(packet: &P) -> Result<(), Unparsed> {
     let Some(found) = maps::found() else {
@@ -62,12 +60,12 @@ pub(crate) fn quote<P: Packet>(packet: &P) -> Result<(), Unparsed> {
     Ok(())
 }
 
-/// What [`quote`] has found.
+/// The quote that [`quote`] has left.
 #[inline(always)]
 pub(crate) fn quote_of(found: &Found) -> Option<&Layers> {
     if found.quotes.get() == 0 {
         return None;
     }
-    // SAFETY: it was left in this run.
+    // SAFETY: `quote` has left it in this run.
     Some(unsafe { found.quote.get() })
 }

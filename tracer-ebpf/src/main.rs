@@ -3,16 +3,16 @@
 //! | module | what |
 //! |---|---|
 //! | [`tc`] | the classifiers |
-//! | [`xdp`] | the program that sees packets before there is an sk_buff |
-//! | [`closer`] | what both do with a packet |
-//! | [`context`] | what both are given of one, and ways to read its bytes |
-//! | [`drop`] | the programs on `kfree_skb`: packets that go no further |
-//! | [`buffer`] | ways to read what these are given |
-//! | [`look`] | the stages in which they look at a packet |
-//! | [`maps`] | what is shared with user space |
-//! | [`why`] | why a packet has no event, for who works on these programs |
+//! | [`xdp`] | the program that sees packets before the kernel allocates an sk_buff |
+//! | [`closer`] | the work that both of them do on a packet |
+//! | [`context`] | the context that both get for a packet, and ways to read the packet's bytes |
+//! | [`drop`] | the programs on `kfree_skb`, for packets that the kernel drops |
+//! | [`buffer`] | ways to read a dropped packet |
+//! | [`look`] | the stages in which the programs parse a packet |
+//! | [`maps`] | the maps and globals that user space shares |
+//! | [`why`] | log lines that say why a packet has no event, for developers of these programs |
 //!
-//! Every path ends in "let it pass", and nothing here writes to a packet.
+//! Every path lets the packet pass, and no program writes to a packet.
 #![no_std]
 #![no_main]
 
@@ -26,13 +26,12 @@ mod tc;
 mod why;
 mod xdp;
 
-/// Some helpers, among them `bpf_ktime_get_ns`, are for programs under the GPL
-/// only.
+/// The kernel offers some helpers, among them `bpf_ktime_get_ns`, to programs under the GPL only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
 
-/// The verifier admits no program that could get here.
+/// No program gets here: the verifier rejects every program that could.
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

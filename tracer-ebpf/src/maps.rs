@@ -1,5 +1,5 @@
-//! What the programs share with user space, and how they see it as the
-//! filter's tables.
+//! The maps and globals that the programs share with user space, and access to them as the tables
+//! of the filter.
 
 use core::{
     cell::{Cell, UnsafeCell},
@@ -27,7 +27,7 @@ use tracer_common::{
     layers::Layers,
 };
 
-/// Read-only once loaded; user space writes it before.
+/// User space writes these values before it loads the programs. After that, they are read-only.
 #[unsafe(no_mangle)]
 static LOAD: Load = Load {
     key: tracer_common::hash::Key([0; 2]),
@@ -38,17 +38,17 @@ static LOAD: Load = Load {
     },
 };
 
-/// How many of a frame's first bytes go with its event; 0: none, and the verifier removes
-/// what would capture them. User space writes it before it loads.
+/// The number of bytes of a frame that an event carries. With 0, the verifier removes the code that
+/// captures frames. User space writes the number before it loads the programs.
 #[unsafe(no_mangle)]
 static SNAPLEN: u32 = 0;
 
-/// What user space writes while programs run. It lies in a section of its own, which is a
-/// map: programs read it without a look-up.
+/// A value that user space writes while programs run. The value has its own section, which becomes
+/// a map, so programs read it without a look-up.
 #[repr(transparent)]
 struct Written<T>(UnsafeCell<T>);
 
-// SAFETY: programs only read it, and any bytes that they see are a value: integers.
+// SAFETY: programs only read the value, and it consists of integers, so any bytes are valid.
 unsafe impl<T> Sync for Written<T> {}
 
 impl<T> Written<T> {
@@ -74,74 +74,75 @@ static PREFILTER: Written<Prefilters> = Written(UnsafeCell::new(Prefilters {
     words: [[0; PREFILTER_WORDS]; 2],
 }));
 
-/// By [`tracer_common::counters::slot`]: the interface that is observed there, as
-/// [`tracer_common::counters::share`] has it.
+/// The observed interface of each [`tracer_common::counters::slot`], in the form that
+/// [`tracer_common::counters::share`] gives it.
 #[unsafe(link_section = ".bss.points")]
 #[unsafe(no_mangle)]
 static POINTS: Written<[u32; SLOTS as usize]> = Written(UnsafeCell::new([0; SLOTS as usize]));
 
-/// The program that goes on where a classifier's glance does not suffice, its only element.
+/// The closer of the classifiers, which they tail-call for packets that a glance does not settle.
+/// The map has one element.
 #[map]
 pub(crate) static CLOSER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// Likewise that of XDP: such a map holds programs of one kind.
+/// The closer of the XDP program: a program array holds programs of one type only.
 #[map]
 pub(crate) static XDP_CLOSER: ProgramArray = ProgramArray::with_max_entries(1, 0);
 
-/// What was decided before.
+/// The latest decisions, by flow and point.
 #[map]
 static FLOWS: PerCpuArray<Flows> = PerCpuArray::with_max_entries(1, 0);
 
-/// Single addresses, of both filter slots; sized by user space.
+/// The single addresses of both filter slots. User space sets the size.
 #[map]
 static ADDRESSES: HashMap<AddressKey, Identity> = HashMap::with_max_entries(1024, 0);
 
-/// Prefixes of more than one address, likewise. A look-up here costs several
-/// times as much, and most follows need none.
+/// The prefixes with more than one address, of both filter slots. User space sets the size. A
+/// look-up here costs several times as much as in [`ADDRESSES`], and most follows have no prefixes.
 #[map]
 static PREFIXES: LpmTrie<AddressKey, Identity> = LpmTrie::with_max_entries(1024, 0);
 
-/// Numbers of rule sets, of both filter slots; sized by user space.
+/// The numbers of rule sets, of both filter slots. User space sets the size.
 #[map]
 static PAIRS: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, 0);
 
-/// Those of slot 0, then those of slot 1.
+/// The rule sets of slot 0, then the rule sets of slot 1.
 #[map]
 static RULES: Array<RuleSet> = Array::with_max_entries(2 * MAX_RULE_SETS as u32, 0);
 
-/// By [`tracer_common::counters::slot`]; sized by user space, which leaves out XDP's where
-/// nothing is observed there.
+/// The counters of each [`tracer_common::counters::slot`]. User space sets the size, and leaves out
+/// the slots of XDP if no interface is observed there.
 #[map]
 static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(SLOTS, 0);
 
-/// Where the packets of followed addresses go instead.
+/// The destinations outside of the follow to which followed addresses send packets.
 #[map]
 static ELSEWHERE: LruHashMap<Elsewhere, u64> = LruHashMap::with_max_entries(MAX_ELSEWHERE, 0);
 
-/// Events spent in the present budget window.
+/// The events of the present budget window.
 #[map]
 static BUDGET: Array<Budget> = Array::with_max_entries(1, 0);
 
-/// What one stage of a program leaves for the next, per CPU.
+/// The results that one stage of a program leaves for the next stage, per CPU.
 #[map]
 static FOUND: PerCpuArray<Found> = PerCpuArray::with_max_entries(1, 0);
 
-/// Where a packet's headers lie, and whose addresses decide about it. The stages
-/// of a run all hold it at once, hence the cells.
+/// The position of a packet's headers, and the addresses that decide about the packet. All stages
+/// of a run refer to this value at once, so its fields are cells.
 pub(crate) struct Found {
     pub(crate) layers: Stage<Layers>,
     pub(crate) ends: Stage<Ends>,
-    /// What an ICMP error quotes.
+    /// The packet that an ICMP error quotes.
     pub(crate) quote: Stage<Layers>,
-    /// 1 if it is one.
+    /// 1 if the packet is an ICMP error with a parsed quote.
     pub(crate) quotes: Cell<u32>,
-    /// What a glance leaves for who looks closer; see [`crate::closer`].
+    /// The message of a glance to its closer; see [`crate::closer`].
     pub(crate) glanced: Cell<u32>,
-    /// See [`forget`].
+    /// Memory for [`forget`].
     number: Cell<usize>,
 }
 
-/// What one stage leaves for a later one of the same run.
+/// A value that one stage leaves for a later stage of the same run.
 pub(crate) struct Stage<T>(Cell<MaybeUninit<T>>);
 
 impl<T> Stage<T> {
@@ -151,10 +152,10 @@ impl<T> Stage<T> {
     }
 
     /// # Safety
-    /// It was left in this run, and is not left anew while the reference lives.
+    /// A stage of this run has left the value, and none overwrites it while the reference lives.
     #[inline(always)]
     pub(crate) unsafe fn get(&self) -> &T {
-        // SAFETY: the pointer is valid as `self` is; see above.
+        // SAFETY: the pointer is as valid as `self`; for overwriting see above.
         let left = unsafe { &*self.0.as_ptr() };
         // SAFETY: see above.
         unsafe { left.assume_init_ref() }
@@ -166,12 +167,12 @@ unsafe impl Sync for Found {}
 // SAFETY: as above.
 unsafe impl Sync for Freed {}
 
-/// An event and the bytes of its frame, until both go to [`EVENTS`].
+/// Memory for an event and the bytes of its frame, before both go to [`EVENTS`].
 #[map]
 static CAPTURED: PerCpuArray<Captured> = PerCpuArray::with_max_entries(1, 0);
 
-/// A record with captured bytes. Its size is not known beforehand, and no room of such a
-/// size can be reserved.
+/// A record with captured bytes. Its size varies, and `bpf_ringbuf_reserve` takes only constant
+/// sizes, so the record is built here and copied.
 #[repr(C)]
 pub(crate) struct Captured {
     pub(crate) event: HopEvent,
@@ -179,21 +180,21 @@ pub(crate) struct Captured {
 }
 
 impl Captured {
-    /// Emits the event and so many bytes of the frame; false if there is no room.
+    /// Emits the event and `bytes` bytes of the frame. Returns false if the ring buffer is full.
     #[inline(always)]
     pub(crate) fn emit(&self, bytes: usize) -> bool {
         let start = core::ptr::from_ref(self).cast::<u8>();
-        // SAFETY: both lie there without a gap, and `bytes` are at most those of a frame.
+        // SAFETY: the frame follows the event without a gap, and `bytes` is at most its length.
         let record = unsafe { core::slice::from_raw_parts(start, size_of::<HopEvent>() + bytes) };
         EVENTS.output::<[u8]>(record, 0).is_ok()
     }
 }
 
-/// The events; sized by user space.
+/// The ring buffer of the hop events. User space sets the size.
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// As [`LOAD`], of the drop programs.
+/// The read-only values of the drop programs, as [`LOAD`].
 #[unsafe(no_mangle)]
 pub(crate) static DROP_LOAD: DropLoad = DropLoad {
     skb_head: 0,
@@ -220,79 +221,80 @@ pub(crate) static DROP_LOAD: DropLoad = DropLoad {
     padding: 0,
 };
 
-/// What one stage of a drop program leaves for the next, per CPU.
+/// The results that one stage of a drop program leaves for the next stage, per CPU.
 #[map]
 static FREED: PerCpuArray<Freed> = PerCpuArray::with_max_entries(1, 0);
 
-/// A packet that the kernel frees; cells as in [`Found`].
+/// A packet that the kernel frees. The fields are cells for the same reason as in [`Found`].
 pub(crate) struct Freed {
-    /// Its address, and that of the call that frees it.
+    /// The sk_buff's address, and the address of the call that frees it.
     pub(crate) skb: Cell<u64>,
     pub(crate) location: Cell<u64>,
     /// The receiving socket's address, or 0.
     pub(crate) receiver: Cell<u64>,
     pub(crate) reason: Cell<u32>,
-    /// Where it was freed, and how that is known; 0 where it is not.
+    /// The namespace of the drop, and how it is known ([`tracer_common::drop::Scope`]). Both are 0
+    /// if the namespace is unknown.
     pub(crate) netns: Cell<u32>,
     pub(crate) scope: Cell<u32>,
-    /// EtherType, host byte order.
+    /// EtherType, in host byte order.
     pub(crate) protocol: Cell<u16>,
-    /// Where its network header lies, how many bytes of the linear part begin
-    /// there, and how many of the packet.
+    /// The kernel address of the network header, and the numbers of bytes from there to the end of
+    /// the linear part and to the end of the packet.
     pub(crate) start: Cell<u64>,
     pub(crate) len: Cell<u64>,
     pub(crate) end: Cell<u32>,
-    /// 1 where these count from its Ethernet header instead.
+    /// 1 if these count from the Ethernet header instead.
     pub(crate) ethernet: Cell<u32>,
-    /// The first of them.
+    /// The first bytes from the network header on.
     pub(crate) front: Cell<[u8; FRONT]>,
-    /// Whether they were walked to an innermost packet: that is in the other
-    /// scratch memory, [`Found`].
+    /// Whether the walk found an innermost packet, which is then in the other scratch memory,
+    /// [`Found`].
     pub(crate) located: Cell<bool>,
 }
 
-/// Bytes of a freed packet that are copied at once: an IPv4 packet's headers
-/// in a tunnel over IPv4, with what an ICMP error quotes.
+/// The number of bytes of a dropped packet that the program copies at once. They suffice for the
+/// headers of an IPv4 packet in a tunnel over IPv4, including the quote of an ICMP error.
 pub(crate) const FRONT: usize = 128;
 
-/// Network namespaces, by inode number, whose drops are wanted.
+/// The network namespaces, by inode number, whose drops are wanted.
 #[map]
 static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
-/// Its only element.
+/// The counters of the drop programs. The map has one element.
 #[map]
 static DROP_COUNTERS: PerCpuArray<DropCounters> = PerCpuArray::with_max_entries(1, 0);
 
-/// The drop events, apart from the others, so that a flood of the ones never
-/// pushes out the others; sized by user space.
+/// The ring buffer of the drop events. It is separate from [`EVENTS`], so that a flood of one kind
+/// leaves room for the other. User space sets the size.
 #[map]
 pub(crate) static DROPS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// A window of the event budget.
 #[repr(C)]
 pub(crate) struct Budget {
-    /// Number of the window.
+    /// The number of the window.
     window: u64,
-    /// Events asked for in it.
+    /// The number of events that programs have requested in the window.
     spent: u64,
 }
 
-/// The load's read-only globals.
+/// The read-only values.
 #[inline(always)]
 pub(crate) fn load() -> Load {
-    // SAFETY: a valid static that nothing writes while the program runs.
-    // Volatile, because user space replaced the value that the compiler saw.
+    // SAFETY: a valid static that nothing writes while the program runs. The read is volatile,
+    // because user space has replaced the value that the compiler knows.
     unsafe { core::ptr::read_volatile(&raw const LOAD) }
 }
 
-/// How many bytes of a frame are wanted.
+/// The number of bytes of a frame that an event carries.
 #[inline(always)]
 pub(crate) fn snaplen() -> u32 {
     // SAFETY: as in `load`.
     unsafe { core::ptr::read_volatile(&raw const SNAPLEN) }
 }
 
-/// This CPU's room for a record with captured bytes.
+/// This CPU's memory for a record with captured bytes.
 #[inline(always)]
 pub(crate) fn captured() -> Option<&'static mut Captured> {
     let captured = CAPTURED.get_ptr_mut(0)?;
@@ -301,23 +303,23 @@ pub(crate) fn captured() -> Option<&'static mut Captured> {
     Some(unsafe { &mut *captured })
 }
 
-/// Those of them that the walk needs. It has no room for a copy: a program's
-/// stack is 512 bytes, those that it calls included.
+/// The tunnels' UDP ports, for the walk. A reference, because the stack has no room for a copy: it
+/// has 512 bytes for a program and all its subprograms.
 #[inline(always)]
 pub(crate) fn ports() -> &'static TunnelPorts {
-    // User space replaced the value that the compiler saw.
+    // User space has replaced the value that the compiler knows.
     black_box(&LOAD.ports)
 }
 
-/// The read-only globals of the drop programs.
+/// The read-only values of the drop programs.
 #[inline(always)]
 pub(crate) fn drop_load() -> DropLoad {
     // SAFETY: as in `load`.
     unsafe { core::ptr::read_volatile(&raw const DROP_LOAD) }
 }
 
-/// This CPU's scratch memory of the drop programs. Where a program can interrupt
-/// this one, the values may be the other's, which the program checks.
+/// This CPU's scratch memory of the drop programs. On kernels where another run can interrupt this
+/// one, the values may be that run's, so the program compares the sk_buff's address at the end.
 #[inline(always)]
 pub(crate) fn freed() -> Option<&'static Freed> {
     FREED.get(0)
@@ -326,70 +328,70 @@ pub(crate) fn freed() -> Option<&'static Freed> {
 /// Whether drops in the network namespace of this inode number are wanted.
 #[inline(always)]
 pub(crate) fn is_wanted(netns: u32) -> bool {
-    // SAFETY: only whether there is an entry is of interest.
+    // SAFETY: nothing reads the entry's value.
     unsafe { NAMESPACES.get(netns) }.is_some()
 }
 
-/// Counts a freed packet.
+/// Counts a dropped packet.
 #[inline(always)]
 pub(crate) fn count_drop(counter: DropCounter) {
     if let Some(counters) = DROP_COUNTERS.get_ptr_mut(0) {
-        // SAFETY: the element belongs to this CPU. A program that interrupted
-        // this one, which newer kernels do not allow, might lose a count.
+        // SAFETY: the element belongs to this CPU. On older kernels, a program that interrupts this
+        // one may lose a count.
         unsafe { (*counters).packets[counter as usize] += 1 };
     }
 }
 
-/// What may change while programs run, as it is now.
+/// The present values of what user space changes while programs run.
 #[inline(always)]
 pub(crate) fn config() -> Config {
-    // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+    // SAFETY: a valid value, see `Written`. The read is volatile, because user space writes it.
     unsafe { core::ptr::read_volatile(CONFIG.get()) }
 }
 
-/// The mask of the words of a slot's prefilter, as in [`Config::prefilter_masks`].
+/// The mask for word numbers in a slot's prefilter, as in [`Config::prefilter_masks`].
 #[inline(always)]
 fn prefilter_mask(slot: u32) -> u32 {
     // SAFETY: the static is valid.
     let masks = unsafe { &raw const (*CONFIG.get()).prefilter_masks };
-    // SAFETY: a slot is below 2.
+    // SAFETY: `slot & 1` is below 2.
     let mask = unsafe { masks.cast::<u32>().add((slot & 1) as usize) };
     // SAFETY: as in `config`.
     unsafe { core::ptr::read_volatile(mask) }
 }
 
-/// This CPU's scratch memory. Classifiers and programs at XDP do not interrupt each other on
-/// a CPU: all run with bottom halves off. Of drop programs see [`freed`].
+/// This CPU's scratch memory. Classifiers and XDP programs do not interrupt each other on a CPU,
+/// because all of them run with bottom halves disabled. For drop programs, see [`freed`].
 #[inline(always)]
 pub(crate) fn found() -> Option<&'static Found> {
     FOUND.get(0)
 }
 
-/// The same number, but the verifier takes it for any: it comes out of a map.
+/// Returns the same number, of which the verifier knows no bounds any more: it comes from a map.
 #[inline(always)]
 pub(crate) fn forget(number: usize) -> usize {
     let Some(found) = found() else {
         return 0;
     };
     found.number.set(number);
-    // SAFETY: a cell is valid. Volatile, because the compiler knows what was
+    // SAFETY: a cell is valid. The read is volatile, because the compiler knows the value that was
     // just written.
     unsafe { core::ptr::read_volatile(found.number.as_ptr()) }
 }
 
-/// Whether an interface is observed, at the place of `slot`. It is not where
-/// somebody else runs a program of ours (`BPF_PROG_TEST_RUN`).
+/// Whether the interface is observed at the place of `slot`. It is not if somebody else runs one of
+/// these programs (`BPF_PROG_TEST_RUN`).
 #[inline(always)]
 pub(crate) fn is_point(slot: u32, ifindex: u32) -> bool {
     let points = POINTS.get().cast::<u32>();
     // SAFETY: a slot is below `SLOTS`.
     let known = unsafe { points.add(slot as usize) };
-    // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+    // SAFETY: a valid value, see `Written`. The read is volatile, because user space writes it.
     let known = unsafe { core::ptr::read_volatile(known) };
     known == ifindex || known == SEVERAL
 }
 
-/// This CPU's place of a flow.
+/// This CPU's cached decision at an index.
 #[inline(always)]
 pub(crate) fn flow(index: usize) -> Option<&'static mut Flow> {
     let flows = FLOWS.get_ptr_mut(0)?;
@@ -408,15 +410,15 @@ pub(crate) fn count(slot: u32, counter: Counter) {
     }
 }
 
-/// Counts packets that a followed address sent somewhere else.
+/// Counts packets that a followed address sends to a destination outside of the follow.
 #[inline(always)]
 pub(crate) fn count_elsewhere(key: &Elsewhere, packets: u64) {
     if let Some(count) = ELSEWHERE.get_ptr_mut(key) {
-        // SAFETY: a valid element; a race between CPUs may lose a count of
-        // this explanatory figure, nothing more.
+        // SAFETY: a valid element. A race between CPUs may lose a count, which only serves
+        // explanations.
         unsafe { *count += packets };
     } else {
-        // A full table or a race leaves this one uncounted.
+        // With a full table, or in a race, these packets stay uncounted.
         let _: Result<(), i32> = ELSEWHERE.insert(key, packets, 0);
     }
 }
@@ -432,9 +434,9 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
         clippy::multiple_unsafe_ops_per_block,
         reason = "one reason holds for all"
     )]
-    // SAFETY: a valid element of two integers. CPUs race for it, as eBPF has
-    // no portable atomics before 5.12, which may grant a few events more than
-    // the budget: what was granted and what was not is counted elsewhere.
+    // SAFETY: a valid element of two integers. CPUs race for it, because eBPF has no portable
+    // atomics before Linux 5.12. The race may grant a few events more than the budget. The counters
+    // in `Counters` stay right.
     unsafe {
         if (*state).window < window {
             (*state).window = window;
@@ -445,7 +447,7 @@ pub(crate) fn spend(now: u64, budget: u32) -> bool {
     }
 }
 
-/// The tables of the filter that is in force.
+/// The tables of the filter in force.
 pub(crate) struct Current {
     generation: u32,
     slot: u32,
@@ -483,9 +485,9 @@ impl Tables for Current {
     fn may_concern(&self, spot: Spot) -> bool {
         let word = (spot.word & prefilter_mask(self.slot)) as usize & (PREFILTER_WORDS - 1);
         let words = PREFILTER.get().cast::<u64>();
-        // SAFETY: both are below what there is.
+        // SAFETY: the slot is below 2, and the word is below `PREFILTER_WORDS`.
         let word = unsafe { words.add((self.slot & 1) as usize * PREFILTER_WORDS + word) };
-        // SAFETY: a valid value, see `Written`. Volatile, because user space writes it.
+        // SAFETY: a valid value, see `Written`. The read is volatile, because user space writes it.
         spot.is_in(unsafe { core::ptr::read_volatile(word) })
     }
 
@@ -498,8 +500,8 @@ impl Tables for Current {
                 address: *address,
             },
         );
-        // SAFETY: an entry that is replaced at this moment was of a filter
-        // that is no longer in force; its two halves are harmless.
+        // SAFETY: user space replaces only entries of a filter that is no longer in force, so a
+        // half-written entry is harmless.
         match unsafe { ADDRESSES.get(key.data) } {
             Some(identity) => *identity,
             None if self.flags & config::PREFIXES != 0 => {

@@ -4,7 +4,7 @@
 //! value is tc's verdict on the packet. These programs always return
 //! `TCX_NEXT` / `TC_ACT_UNSPEC`, "the next program decides".
 //!
-//! What they do with a packet is in [`closer`](crate::closer).
+//! The work on a packet is in [`closer`](crate::closer).
 //!
 //! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
 //! called here changes a packet.
@@ -61,7 +61,8 @@ pub(crate) fn tracer_empty(_ctx: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Glances at a packet, and goes on in [`tracer_closer`] where that does not suffice.
+/// Glances at a packet, and continues in [`tracer_closer`] if the glance does not settle the
+/// packet.
 #[inline(always)]
 fn observe(ctx: &TcContext, place: u8, ethernet: bool) -> i32 {
     let skb = Skb(ctx.as_ptr().cast());
@@ -74,8 +75,7 @@ fn observe(ctx: &TcContext, place: u8, ethernet: bool) -> i32 {
     TC_ACT_UNSPEC
 }
 
-/// Looks at a packet that may be a match. It is attached to nothing: the classifiers
-/// tail-call it.
+/// Parses a packet that may be a match. It is attached to nothing: the classifiers tail-call it.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[classifier]
 pub(crate) fn tracer_closer(ctx: TcContext) -> i32 {
@@ -88,7 +88,7 @@ pub(crate) fn tracer_closer(ctx: TcContext) -> i32 {
 #[repr(transparent)]
 struct Skb(*mut __sk_buff);
 
-/// `ETH_P_8021AD` as the context has it, in network byte order.
+/// `ETH_P_8021AD` in network byte order, as in the context.
 const SERVICE_TAG_PROTOCOL: u32 = 0x88a8_u16.to_be() as u32;
 
 impl Context for Skb {

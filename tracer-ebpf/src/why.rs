@@ -1,11 +1,11 @@
-//! Why a packet is a miss, or unparsed: for who works on these programs.
+//! Log lines that say why a packet is a miss or unparsed, for developers of these programs.
 //!
-//! Without the feature `debug` nothing of it is compiled, and each call here is none:
-//! a line for each packet costs many times what the program does.
+//! Without the feature `debug`, the compiler drops all of it, because a log line for each packet
+//! costs many times what the program does.
 
 use tracer_common::layers::Unparsed;
 
-/// A packet that is a miss at an interface: in the first stage, or behind it.
+/// Logs that a packet at an interface is a miss, in the filter's first stage or in a later one.
 #[inline(always)]
 pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
     #[cfg(feature = "debug")]
@@ -14,7 +14,7 @@ pub(crate) fn miss(ifindex: impl FnOnce() -> u32, first_stage: bool) {
     let _ = (ifindex, first_stage);
 }
 
-/// A packet that no answer can be given for.
+/// Logs that a packet cannot be parsed.
 #[inline(always)]
 pub(crate) fn unparsed(ifindex: impl FnOnce() -> u32, unparsed: Unparsed) {
     #[cfg(feature = "debug")]
@@ -45,8 +45,8 @@ mod said {
     pub(crate) const TOO_DEEP: u32 = 4;
     pub(crate) const UNKNOWN: u32 = 5;
 
-    /// In a program of its own, which the verifier checks by itself. `ifindex` is 0 of a
-    /// packet that was freed.
+    /// Logs a line. The function is not inlined, so that the verifier checks it separately.
+    /// `ifindex` is 0 for a dropped packet.
     #[inline(never)]
     pub(crate) fn say(ifindex: u32, why: u32) {
         match why {

@@ -5,8 +5,8 @@
 //! programs always return `XDP_PASS`. Unlike tc, XDP knows no "next program": where somebody's is
 //! attached, these are not.
 //!
-//! What they do with a packet is in [`closer`](crate::closer). No sk_buff exists yet, so the event
-//! has no address of one, no segments and no VLAN tag that a NIC has taken out of the frame.
+//! The work on a packet is in [`closer`](crate::closer). No sk_buff exists yet. The event therefore
+//! has no sk_buff address, no segments, and no VLAN tag that a NIC has taken out of the frame.
 //!
 //! Invariant 1 (ARCHITECTURE.md): passive. No path returns anything else, and no helper
 //! called here changes a packet.
@@ -41,8 +41,7 @@ pub(crate) fn tracer_xdp(ctx: XdpContext) -> u32 {
     XDP_PASS
 }
 
-/// Looks at a packet that may be a match. It is attached to nothing: [`tracer_xdp`] tail-calls
-/// it.
+/// Parses a packet that may be a match. It is attached to nothing: [`tracer_xdp`] tail-calls it.
 #[expect(clippy::needless_pass_by_value, reason = "the macro's signature")]
 #[xdp(frags)]
 pub(crate) fn tracer_xdp_closer(ctx: XdpContext) -> u32 {

@@ -179,9 +179,9 @@ fn nobody_reads(stdout: &io::Stdout) -> Result<impl Future<Output = ()> + use<>,
     let pipe = stdout.as_fd().try_clone_to_owned().map_err(Failure::from)?;
     thread::spawn(move || {
         let pipe = &mut [PollFd::new(pipe.as_fd(), PollFlags::empty())];
-        // Of anything but a pipe or a socket, there is nothing to hear.
+        // The kernel reports a gone reader only for a pipe or a socket.
         while poll(pipe, PollTimeout::NONE) == Err(Errno::EINTR) {}
-        // A session that is over need not be asked to end.
+        // A session that is over does not need the signal.
         let _: Result<(), ()> = closed.send(());
     });
     Ok(async {
@@ -189,7 +189,7 @@ fn nobody_reads(stdout: &io::Stdout) -> Result<impl Future<Output = ()> + use<>,
     })
 }
 
-/// Runs a session whose view is only written to, so that nobody can quit it.
+/// Runs a session with a view that has no input, so nobody can quit it there.
 async fn lines(
     plan: Plan,
     updates: Option<mpsc::Receiver<Update>>,
@@ -307,7 +307,7 @@ fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
     let mut stdout = io::stdout().lock();
     match shape {
         Shape::Json => view::plan_json(&mut stdout, plan, &nodes)?,
-        // Settings have no capture without packets.
+        // The settings refuse pcapng for a dry run.
         Shape::Live | Shape::Text | Shape::Pcapng => {
             view::plan_text(&mut stdout, &look_of_stdout(utc), plan, &nodes)?;
         }

@@ -1,10 +1,9 @@
-//! Tests and what they need to be built: tier by tier, in the release profile.
+//! Runs the tests and builds what they need: tier by tier, in the release profile.
 //!
-//! Everything is compiled in the release profile, also for lints and docs. One
-//! profile means that `tracer`, and the kernel programs in it, are built once,
-//! and that tests see the timing that users see. For the same reason packages
-//! are never chosen by name: with fewer of them, cargo gives dependencies fewer
-//! features, and builds all of it once more.
+//! Everything is compiled in the release profile, also for lints and docs. With one profile, cargo
+//! builds `tracer` and its kernel programs once, and tests see the timing that users see. For the
+//! same reason, packages are never chosen by name. With fewer packages, cargo gives dependencies
+//! fewer features, and builds everything once more.
 
 use std::{
     env,
@@ -25,26 +24,26 @@ use crate::{
     tally::{Summary, Tally},
 };
 
-/// Tells the tests which `tracer` to run.
+/// The variable that tells the tests which `tracer` to run.
 pub(crate) const BINARY: &str = "TRACER_BIN";
 
-/// Tells them which Python has what reads traces.
+/// The variable that tells the tests which Python has the packages that read traces.
 pub(crate) const PYTHON: &str = "TRACER_PYTHON";
 
-/// Runs of cargo that belong together because they need the same.
+/// Runs of cargo that have the same needs.
 struct Tier {
     name: &'static str,
     what: &'static str,
     runs: &'static [&'static [&'static str]],
-    /// Tests whose names have one of these in them are another tier's.
+    /// Parts of the names of tests that belong to another tier.
     except: &'static [&'static str],
     root: bool,
 }
 
-/// What tests have in their names that need a cluster.
+/// Part of the names of tests that need a cluster.
 pub(crate) const CLUSTER: &str = "real_cluster::";
 
-/// From the one that needs least.
+/// The tiers, beginning with the one that needs least.
 const TIERS: &[Tier] = &[
     Tier {
         name: "pure",
@@ -62,7 +61,7 @@ const TIERS: &[Tier] = &[
     },
 ];
 
-/// All tests, tier by tier; `args` go to the test programs.
+/// Runs all tests, tier by tier. `args` go to the test programs.
 pub(crate) fn test(args: &[String]) -> Result<()> {
     let mut summary = Summary::default();
     let tested = test_into(args, &mut summary);
@@ -70,7 +69,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     tested
 }
 
-/// The same; what came of each tier goes into a summary.
+/// As [`test`], with the result of each tier in a summary.
 pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
     let python = summary.part("build", |_| {
         setup::tools()?;
@@ -89,7 +88,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
         for except in tier.except {
             chosen.extend(["--skip", except].map(str::to_owned));
         }
-        // A tier that fails does not keep the others from being run.
+        // The other tiers run even if one fails.
         let _failed = summary.part(tier.name, |tally| {
             let mut passed = true;
             for selection in tier.runs {
@@ -97,7 +96,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
                 passed &= run_one(selection, &chosen, &told, tally)?;
             }
             ensure!(passed, "tests failed");
-            // Arguments may well choose from one tier only.
+            // Arguments may choose tests from one tier only.
             ensure!(tally.ran > 0 || !args.is_empty(), "no test ran");
             Ok(())
         });
@@ -112,7 +111,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
     Ok(())
 }
 
-/// One `cargo test`: whether the tests passed.
+/// Runs `cargo test` once. Returns whether the tests passed.
 pub(crate) fn run_one(
     selection: &[&str],
     args: &[String],
@@ -131,7 +130,7 @@ pub(crate) fn run_one(
         .args(args)
         .envs(environment.iter().copied())
         .env(BINARY, release_binary("tracer")?);
-    // Without git nothing takes turns.
+    // Without git, tests that take turns have no number.
     if env::var_os(TURN_VARIABLE).is_none()
         && let Ok(turn) = commit()
     {
@@ -153,7 +152,7 @@ pub(crate) fn run_one(
     Ok(child.wait()?.success())
 }
 
-/// Builds the test programs, and returns where they are.
+/// Builds the test programs, and returns their paths.
 pub(crate) fn test_programs() -> Result<Vec<PathBuf>> {
     let mut cargo = cargo();
     cargo.args(["test", "--release", "--test", "*", "--no-run"]);
@@ -167,7 +166,7 @@ pub(crate) fn test_programs() -> Result<Vec<PathBuf>> {
     let mut programs = Vec::new();
     for message in messages {
         let message = message?;
-        // The programs that the tests need are built, too.
+        // cargo also builds the programs that the tests need.
         let is_test = message["profile"]["test"] == true;
         if let Some(program) = message["executable"].as_str().filter(|_| is_test) {
             programs.push(PathBuf::from(program));
@@ -186,7 +185,7 @@ pub(crate) fn has_tests(program: &Path, args: &[String]) -> Result<bool> {
     Ok(!listed.stdout.is_empty())
 }
 
-/// The benchmark; `args` go to it.
+/// Runs the benchmark. `args` go to it.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
     setup::tools()?;
     setup::bpf()?;
@@ -201,14 +200,14 @@ pub(crate) fn bench(args: &[String]) -> Result<()> {
     run_shown(bench.env(BINARY, release_binary("tracer")?))
 }
 
-/// `tracer` and the tests that run it. With tests, dependencies get features for them:
-/// to build `tracer` alone before or after would be to compile it twice.
+/// Builds `tracer` and the tests that run it. With tests, dependencies get more features, so a
+/// separate build of `tracer` would compile it twice.
 pub(crate) fn build_with_tests() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["build", "--release", "--bins", "--tests"]))
 }
 
-/// `tracer` itself, as users run it.
+/// Builds `tracer` as users run it.
 pub(crate) fn build() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["build", "--release", "--bins"]))

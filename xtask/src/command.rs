@@ -1,4 +1,4 @@
-//! Running other programs: what is run is shown, and a failure is one sentence.
+//! Runs other programs: shows the command, and turns a failure into one sentence.
 
 use std::{
     env,
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// Tells what is going on, apart from what programs print.
+/// Prints a message, separate from the output of programs.
 pub(crate) fn say(what: impl Display) {
     eprintln!("xtask: {what}");
 }
@@ -18,8 +18,8 @@ pub(crate) fn say(what: impl Display) {
 /// The cargo that runs this program.
 pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // What it has told this program of its own package is not for others: build scripts
-    // that look at it, such as ring's, would make half of the dependencies anew.
+    // cargo has set these variables for this program's own package. Build scripts that look at
+    // them, such as ring's, would rebuild half of the dependencies.
     let own = ["CARGO_PKG_", "CARGO_MANIFEST_"];
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
@@ -32,7 +32,7 @@ pub(crate) fn cargo() -> Command {
 
 /// The path of a binary that `cargo build --release` makes.
 ///
-/// This program lies in the target directory too, wherever that is.
+/// This program is in the target directory as well, wherever that is.
 pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
     let own = env::current_exe()?;
     let target = own
@@ -42,7 +42,7 @@ pub(crate) fn release_binary(name: &str) -> Result<PathBuf> {
     Ok(target.join("release").join(name))
 }
 
-/// Runs a program to its end; what it prints is seen.
+/// Runs a program to its end, with its output shown.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command
         .stdin(Stdio::null())
@@ -52,7 +52,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Shows a command and what it says only where it fails.
+/// Runs a program to its end, and shows its output only if it fails.
 pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     let output = command.stdin(Stdio::null()).output();
     let output = output.with_context(|| format!("cannot run `{}`", line(command)))?;
@@ -65,7 +65,7 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program to its end: what it wrote on its standard output.
+/// Runs a program to its end, and returns its standard output.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -76,7 +76,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// A number of the commit that is checked out, for what takes turns.
+/// A number for the present commit, which decides whose turn it is.
 pub(crate) fn commit() -> Result<usize> {
     let mut git = Command::new("git");
     git.args(["rev-parse", "--short=7", "HEAD"]);

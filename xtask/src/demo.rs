@@ -1,5 +1,4 @@
-//! The main job on a network made for it, so that one command shows what
-//! tracer does before one has a cluster to use it on.
+//! A follow on a network made for it, which shows what tracer does without a cluster.
 
 use std::{
     process::{Child, Command, ExitCode},
@@ -75,7 +74,7 @@ fn name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// What `tracer` is to follow, for as long as it runs.
+/// Sends the packets that `tracer` follows, for as long as it runs.
 fn send_until_ended(tracer: &mut Child, flow: &Flow) -> Result<()> {
     while tracer.try_wait()?.is_none() {
         flow.ping(3, Duration::from_millis(300))?;
@@ -84,8 +83,8 @@ fn send_until_ended(tracer: &mut Child, flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-/// Leaves `Ctrl-C` to tracer, which ends with its summary, so that this program
-/// lives to take the network down.
+/// Leaves `Ctrl-C` to tracer, which ends with its summary. This program stays alive to take the
+/// network down.
 fn ignore_interrupt() -> Result<()> {
     // SAFETY: no handler is installed that could interrupt anything.
     unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }.context("cannot ignore SIGINT")?;

@@ -1,8 +1,8 @@
 //! The program as users get it: one file that needs nothing from the machine it runs on.
 //!
-//! It is linked statically with musl. Where rustup has no musl target to give, it is
-//! linked with the GNU C library, which resolves names less portably. It has a profile
-//! of its own: what tests run keeps its symbols.
+//! It is linked statically with musl. If rustup has no musl target, it is linked with the GNU C
+//! library, which resolves names less portably. It has its own profile, because the program that
+//! tests run keeps its symbols.
 
 use std::{
     env, fs,
@@ -17,14 +17,14 @@ use crate::{
     setup,
 };
 
-/// Builds it beside what tests run, which puts it on nodes: where it is.
+/// Builds the program beside the one that tests run, for nodes. Returns its path.
 pub(crate) fn agent() -> Result<PathBuf> {
     let agent = release_binary(&format!("tracer-{}", env::consts::ARCH))?;
     fs::copy(build()?, &agent)?;
     Ok(agent)
 }
 
-/// Builds it, and says where it is and how large.
+/// Builds the program, and prints its path and its size.
 pub(crate) fn build() -> Result<PathBuf> {
     setup::bpf()?;
     let arch = env::consts::ARCH;
@@ -58,7 +58,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     let directory = release.ancestors().nth(2).context("it is in a folder")?;
     let built = directory.join(&target).join("dist/tracer");
     check_alone(&built)?;
-    // The same place with either library.
+    // The program has the same path with either library.
     let path = directory.join("dist/tracer");
     fs::create_dir_all(directory.join("dist"))?;
     fs::copy(&built, &path)?;
@@ -70,7 +70,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Makes sure that it runs where nothing else is.
+/// Makes sure that the program runs in an empty folder.
 fn check_alone(program: &Path) -> Result<()> {
     let root = env::temp_dir().join(format!("tracer-root-{}", std::process::id()));
     fs::create_dir(&root)?;

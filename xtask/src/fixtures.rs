@@ -1,5 +1,5 @@
-//! Recordings for the replay tests: of every fault, and of every wiring. What this
-//! kernel has no devices for is recorded on one that has, in a virtual machine.
+//! Recordings for the replay tests, of every fault and of every wiring. If this kernel lacks a
+//! wiring's devices, a virtual machine records it on a kernel that has them.
 
 use std::{fs, path::Path};
 
@@ -30,11 +30,10 @@ enum Place {
     Machine,
 }
 
-/// The seed of the labs that fixtures are recorded in, so that names in them
-/// stay the same.
+/// The seed of the labs in which fixtures are recorded, which keeps the names in them the same.
 const SEED: &str = "42";
 
-/// The tests that record some of what they follow, on any kernel.
+/// Tests that record what they follow, on any kernel.
 const HERE: &[&str] = &[
     "journeys::",
     "same::",
@@ -50,7 +49,7 @@ const HERE: &[&str] = &[
     "wirings::flannel_without",
 ];
 
-/// Those that do on a kernel with the devices that they need.
+/// Tests that record what they follow, on a kernel with the devices that they need.
 const MACHINE: &[&str] = &[
     "calico::calico_over_ip_in_ip",
     "calico::calico_with_netkit",
@@ -65,17 +64,17 @@ const MACHINE: &[&str] = &[
     "wirings::the_far_end",
 ];
 
-/// How fixtures begin that were recorded by hand, on a real cluster.
+/// The beginning of the names of fixtures that were recorded by hand on a real cluster.
 const BY_HAND: &str = "cluster-";
 
-/// Records the replay tests' fixtures anew.
+/// Records the replay tests' fixtures again.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let wanted = |place| options.only.is_none_or(|only| only == place);
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     fs::create_dir_all(&directory)?;
     let directory = directory.canonicalize()?;
     if options.only.is_none() {
-        // So that none stays that is not recorded any more.
+        // Fixtures that are no longer recorded must not stay.
         for file in fs::read_dir(&directory)? {
             let file = file?;
             if !file.file_name().to_string_lossy().starts_with(BY_HAND) {
@@ -98,7 +97,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     run_shown(bless.env("UPDATE_EXPECT", "1"))
 }
 
-/// Records what this kernel can, into a directory.
+/// Records what this kernel supports, into a directory.
 fn record(directory: &Path) -> Result<()> {
     setup::tools()?;
     setup::bpf()?;

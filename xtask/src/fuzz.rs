@@ -1,8 +1,7 @@
-//! Fuzzing: each target of `fuzz/`, for so many runs.
+//! Fuzzing: runs each target of `fuzz/` for a number of inputs.
 //!
-//! Ordinary tests run what is kept there through the same code; this looks for
-//! more. It needs a nightly compiler, for its sanitizer and coverage, and
-//! cargo-fuzz, which drives libFuzzer.
+//! Ordinary tests run the kept inputs through the same code, and this task looks for more. It needs
+//! a nightly compiler, for the sanitizer and for coverage, and cargo-fuzz, which drives libFuzzer.
 
 use std::{
     fs,
@@ -17,13 +16,13 @@ use crate::{
     setup,
 };
 
-/// What there is to fuzz, from the one that takes the least time.
+/// The fuzz targets, beginning with the fastest.
 const TARGETS: &[&str] = &["walk", "query", "commands", "decode", "journey", "trace"];
 
-/// Longest input, bytes: some dozen events, or twice a record.
+/// Limit of an input, bytes: some dozen events, or twice a record.
 const MAX_LEN: u32 = 512;
 
-/// More memory than this is a finding, MiB.
+/// Memory limit of a target, MiB. Using more is a finding.
 const MAX_MEMORY: u32 = 1024;
 
 #[derive(Args)]
@@ -65,7 +64,7 @@ fn fuzz(target: &str, options: &Options) -> Result<()> {
         ),
     };
     let folder = folder();
-    // What is made up goes to the first folder, the others are only read.
+    // libFuzzer writes new inputs to the first folder, and only reads the others.
     let made_up = folder.join("target").join("corpus").join(target);
     fs::create_dir_all(&made_up)?;
     let before = findings(target);
@@ -87,7 +86,7 @@ fn fuzz(target: &str, options: &Options) -> Result<()> {
         .arg(format!("-max_len={MAX_LEN}"))
         .arg(format!("-rss_limit_mb={MAX_MEMORY}"))
         .arg("-print_final_stats=1")
-        // Where memory was allocated is of use only once something is found.
+        // Where memory was allocated matters only after a finding.
         .env(
             "ASAN_OPTIONS",
             "detect_odr_violation=0:malloc_context_size=0",
@@ -110,7 +109,7 @@ fn fuzz(target: &str, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Where targets and their inputs are.
+/// The folder of the targets and their inputs.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }

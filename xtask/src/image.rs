@@ -1,9 +1,9 @@
-//! Container images of files, without a registry and without a container engine.
+//! Makes container images from files, without a registry and without a container engine.
 //!
 //! Each is an OCI image layout in a tar archive, which skopeo, containerd and podman read
-//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>): blobs that are
-//! named after their SHA-256, and `index.json`, which leads to them. The same files make the
-//! same archive at any time and for any user.
+//! (<https://github.com/opencontainers/image-spec/blob/main/image-layout.md>). The layout has blobs
+//! that are named after their SHA-256, and `index.json`, which refers to them. The same files make
+//! the same archive at any time and for any user.
 
 use std::{
     fs::{self, File},
@@ -20,33 +20,33 @@ use crate::{
     dist,
 };
 
-/// The machine's, as images name it.
+/// The machine's architecture, as images name it.
 const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") {
     "arm64"
 } else {
     "amd64"
 };
 
-/// The media types of the OCI, but for their beginning.
+/// The last parts of the OCI's media types.
 const MANIFEST: &str = "manifest.v1+json";
 const CONFIG: &str = "config.v1+json";
 const LAYER: &str = "layer.v1.tar";
 
-/// Nothing in an image has a time of its own, so that the image can be made again.
+/// The time of all files in an image. A fixed time makes images reproducible.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// An image, besides its files.
+/// An image without its files.
 pub(crate) struct Image<'a> {
-    /// The name that nodes know an imported image by, with a registry and a tag.
+    /// The name of an imported image on a node, with a registry and a tag.
     pub(crate) name: &'a str,
     pub(crate) entrypoint: &'a [&'a str],
     /// Annotations of the OCI, by name.
     pub(crate) labels: Value,
-    /// The command that made it.
+    /// The command that made the image.
     pub(crate) made_by: &'a str,
 }
 
-/// Makes the image of tracer, and says where the image is and how large.
+/// Makes the image of tracer, and prints its path and its size.
 pub(crate) fn build() -> Result<()> {
     let program = dist::build()?;
     let archive = program.with_file_name(ARCHIVE);
@@ -62,9 +62,9 @@ pub(crate) fn build() -> Result<()> {
 /// The file name of tracer's image, beside the program that the image has.
 pub(crate) const ARCHIVE: &str = "tracer.oci.tar";
 
-/// Makes an image that has a static tracer and nothing else: its name.
+/// Makes an image with a static tracer and nothing else, and returns the image's name.
 ///
-/// No user is set. Agents load programs and enter namespaces, which takes root.
+/// The image sets no user: agents load programs and enter namespaces, which takes root.
 pub(crate) fn tracer(program: &Path, archive: &Path) -> Result<String> {
     let version = env!("CARGO_PKG_VERSION");
     let name = format!("localhost/tracer:{version}");
@@ -126,7 +126,7 @@ impl Image<'_> {
         manifest["platform"] = json!({"architecture": ARCHITECTURE, "os": "linux"});
         manifest["annotations"] = json!({
             "org.opencontainers.image.ref.name": tag,
-            // The whole name is in no annotation of the OCI. containerd reads this one.
+            // No annotation of the OCI has the whole name. containerd reads this one.
             "io.containerd.image.name": self.name,
         });
         let index = json!({
@@ -148,11 +148,11 @@ fn media_type(kind: &str) -> String {
     format!("application/vnd.oci.image.{kind}")
 }
 
-/// The folder of a layout in which each file is named after its content.
+/// The folder of a layout whose files are named after their content.
 struct Blobs(PathBuf);
 
 impl Blobs {
-    /// Moves a file there: its descriptor.
+    /// Moves a file into the folder, and returns its descriptor.
     fn keep(&self, file: &Path, kind: &str) -> Result<Value> {
         let hash = hash(file)?;
         let size = fs::metadata(file)?.len();
@@ -164,7 +164,7 @@ impl Blobs {
         }))
     }
 
-    /// Writes a file there: its descriptor.
+    /// Writes a file into the folder, and returns its descriptor.
     fn write(&self, stage: &Path, content: &Value, kind: &str) -> Result<Value> {
         let file = stage.join("blob");
         fs::write(&file, content.to_string())?;
@@ -172,7 +172,7 @@ impl Blobs {
     }
 }
 
-/// A folder for what is being made, on the file system that the result goes to.
+/// A folder for unfinished files, on the file system of the result.
 pub(crate) fn stage(archive: &Path) -> Result<TempDir> {
     let directory = archive.parent().context("a file is in a directory")?;
     fs::create_dir_all(directory)?;
@@ -180,8 +180,8 @@ pub(crate) fn stage(archive: &Path) -> Result<TempDir> {
         .with_context(|| format!("cannot make a folder in {}", directory.display()))
 }
 
-/// Makes an archive of what is in a folder: sorted, of no time, and of root, whatever this
-/// user's umask is.
+/// Makes an archive of a folder: sorted, with a fixed time, owned by root, and independent of this
+/// user's umask.
 fn tar(file: &Path, directory: &Path) -> Result<()> {
     let mut tar = Command::new("tar");
     tar.args(["--create", "--format=gnu", "--sort=name", "--mtime=@0"]);
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    /// A program, written at some time by somebody with some umask.
+    /// A program with the age and the mode that some user has given it.
     fn program(file: &Path, mode: u32, age: u64) -> Result<()> {
         fs::write(file, "any program")?;
         fs::set_permissions(file, fs::Permissions::from_mode(mode))?;
@@ -225,7 +225,7 @@ mod tests {
         quiet(tar.arg("--directory").arg(to))
     }
 
-    /// A layout, of which each blob is read through its descriptor.
+    /// A layout whose blobs are read through their descriptors.
     struct Layout(PathBuf);
 
     impl Layout {
@@ -233,7 +233,7 @@ mod tests {
             Ok(serde_json::from_slice(&fs::read(self.0.join(file))?)?)
         }
 
-        /// The blob that a descriptor is about, which has to fit it.
+        /// The blob of a descriptor. Checks that the two match.
         fn blob(&self, descriptor: &Value, kind: &str) -> Result<PathBuf> {
             assert_eq!(descriptor["mediaType"], media_type(kind));
             let digest = descriptor["digest"].as_str().context("a digest")?;
@@ -285,7 +285,7 @@ mod tests {
             env!("CARGO_PKG_VERSION")
         );
         assert_eq!(config["os"], "linux");
-        // What nothing leads to would be carried around for nothing.
+        // A blob without a reference would only make the archive larger.
         assert_eq!(fs::read_dir(layout.0.join("blobs/sha256"))?.count(), 3);
 
         let mut tar = Command::new("tar");

@@ -1,5 +1,5 @@
-//! What holds for the source, before any test runs: its form, what clippy and rustdoc
-//! say of it, the oldest compiler that it promises, and what it depends on.
+//! Checks of the source before any test runs: its form, clippy, rustdoc, the oldest supported
+//! compiler, and the dependencies.
 //!
 //! The release profile serves here, too: see [`crate::check`].
 
@@ -12,15 +12,15 @@ use crate::{
     setup,
 };
 
-/// The oldest Rust that compiles the workspace, as Cargo.toml says.
+/// The oldest Rust that compiles the workspace, from Cargo.toml.
 const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 
-/// What cargo-deny looks at. Its fourth, known vulnerabilities, is left to `cargo deny
-/// check advisories`: its database changes without this repository, and a commit that
-/// passed must go on passing.
+/// The checks of cargo-deny. Its fourth check, for known vulnerabilities, is left to `cargo deny
+/// check advisories`. The database of that check changes independently, and a commit that passed
+/// must go on passing.
 const DENIED: [&str; 3] = ["bans", "licenses", "sources"];
 
-/// Formatting, clippy, docs, the oldest compiler and dependencies.
+/// Checks formatting, clippy, docs, the oldest compiler and dependencies.
 pub(crate) fn lint() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["fmt", "--all", "--check"]))?;
@@ -28,8 +28,8 @@ pub(crate) fn lint() -> Result<()> {
     let clippy = ["clippy", "--release", "--all-targets"];
     let deny = ["--", "-D", "warnings"];
     run_shown(cargo().args(clippy).args(deny))?;
-    // The host's clippy reads the kernel programs as well as BPF's compiler
-    // would, once it is told, as that is, that nothing unwinds.
+    // The host's clippy checks the kernel programs as well as BPF's compiler would. It only has to
+    // know, as BPF's compiler does, that nothing unwinds.
     run_shown(
         cargo()
             .args(clippy)
@@ -45,14 +45,14 @@ pub(crate) fn lint() -> Result<()> {
     oldest_compiler()
 }
 
-/// Licences, sources and bans of all dependencies, as deny.toml allows them.
+/// Checks licences, sources and bans of all dependencies against deny.toml.
 fn dependencies() -> Result<()> {
     setup::deny()?;
     run_shown(cargo().args(["deny", "--locked", "check"]).args(DENIED))
 }
 
-/// Whether the oldest compiler that is promised compiles the workspace. Where it is the
-/// one that cargo runs, the lints have shown that already.
+/// Checks that the oldest supported compiler compiles the workspace. If cargo runs this compiler,
+/// the lints have shown that already.
 fn oldest_compiler() -> Result<()> {
     let used = output(Command::new("rustc").arg("--version"))?;
     let version = used.split(' ').nth(1).context("rustc has no version")?;
@@ -69,6 +69,6 @@ fn oldest_compiler() -> Result<()> {
     }
     let mut check = Command::new("rustup");
     check.args(["run", OLDEST, "cargo", "check", "--release"]);
-    // Another compiler's output in the same folder would undo what was built.
+    // In the same folder, another compiler's output would undo what was built.
     run_shown(check.args(["--target-dir", "target/oldest"]))
 }

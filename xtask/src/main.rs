@@ -1,9 +1,8 @@
-//! `cargo xtask`: what one does with the project, each as one command.
+//! `cargo xtask`: each task of the project as one command.
 //!
-//! A fresh machine has neither a compiler for kernel programs nor the programs
-//! that the lab runs, so every task first provides what it needs itself. This
-//! program must hence compile where nothing of that is there yet: it does not
-//! depend on `tracer`.
+//! A fresh machine has neither a compiler for kernel programs nor the programs that the lab runs.
+//! Every task therefore first provides what it needs. This program must compile before these are
+//! there, so it does not depend on `tracer`.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,9 @@
-//! Mutation: `verdict` and `journey` are broken, a line at a time, and the pure tests
-//! have to notice. A survivor is a line of which no test says what it is for.
+//! Mutation: breaks `verdict` and `journey`, a line at a time, and expects the pure tests to
+//! notice. A survivor is a line whose purpose no test states.
 //!
-//! All of it takes a night and more, so each run takes a share, as the commit says.
-//! What a test cannot notice, because it changes nothing that anybody sees, stands in
-//! `.cargo/mutants.toml` with the reason.
+//! All of it takes more than a night, so each run takes a share, which the commit determines. Some
+//! changes have no visible effect, so no test can notice them. `.cargo/mutants.toml` lists these,
+//! each with the reason.
 
 use anyhow::Result;
 use clap::Args;
@@ -24,26 +24,26 @@ pub(crate) struct Options {
     shares: u64,
 }
 
-/// What a night has time for, of all.
+/// The number of shares, so that one share fits into a night.
 const SHARES: u64 = 16;
 
-/// Where verdicts come from.
+/// The files that verdicts come from.
 const FILES: [&str; 2] = [
     "tracer/core/src/verdict/**/*.rs",
     "tracer/core/src/journey/**/*.rs",
 ];
 
-/// More than the pure tests take, s: a mutant that hangs is one that they notice.
+/// Time limit of a test run, s. The pure tests take less, so a mutant that hangs counts as noticed.
 const TIMEOUT: &str = "120";
 
-/// Breaks a share, and fails if tests do not notice.
+/// Breaks the lines of a share, and fails if tests do not notice.
 pub(crate) fn run(options: &Options) -> Result<()> {
     setup::bpf()?;
     setup::mutants()?;
     let share = u64::try_from(commit()?)? % options.shares;
     let mut mutants = cargo();
     mutants.args(["mutants", "--package", "tracer-core", "--timeout", TIMEOUT]);
-    // The fixtures are replayed by the tests of the program.
+    // The program's tests replay the fixtures.
     for tested in ["tracer-core", "tracer"] {
         mutants.args(["--test-package", tested]);
     }
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for file in given.chain(all) {
         mutants.args(["--file", file]);
     }
-    // What came of each is kept outside the sources.
+    // The results are kept outside the sources.
     mutants.args(["--output", "target"]);
     run_shown(mutants.args(["--", "--lib"]))
 }

@@ -1,6 +1,5 @@
-//! What takes too long for each change: hours of fuzzing, all faults in ten labs each,
-//! all kernels, mutation, soak. One part that fails does not keep the others from being
-//! run, and none may take longer than it is given.
+//! Checks that take too long for each change: hours of fuzzing, all faults in ten labs each, all
+//! kernels, mutation, soak. All parts run even if one fails, and each part has a time limit.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -59,7 +58,7 @@ enum Part {
 }
 
 impl Part {
-    /// What of xtask it is, and its environment.
+    /// The arguments for xtask, and its environment.
     fn task(
         self,
     ) -> (
@@ -70,7 +69,7 @@ impl Part {
             Self::Build => (&["build"], &[]),
             Self::Kernels => (&["kernels", "all"], &[]),
             Self::Machines => (&["machines"], &[]),
-            // An ordinary nightly, which is preferred, is what everything else runs with.
+            // Everything else runs with an ordinary nightly, which is preferred.
             Self::Compilers => (
                 &["kernels", "all", "--", ALWAYS],
                 &[(OVERRIDE, DISTRIBUTION)],
@@ -82,7 +81,7 @@ impl Part {
         }
     }
 
-    /// The most that it takes where all goes well, on two cores.
+    /// The time limit in minutes. A good run on two cores takes less.
     fn minutes(self) -> u64 {
         match self {
             Self::Build | Self::Compilers => 30,
@@ -99,10 +98,10 @@ impl Part {
     }
 }
 
-/// How long one that was asked to end may take to tidy up.
+/// How long a part may take to tidy up after it was asked to end.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether somebody has asked to end.
+/// Whether a signal has asked this program to end.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Runs the parts one after the other.
@@ -138,13 +137,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Runs a part as a program of its own, so that it can be ended.
+/// Runs a part as a separate program, so that it can be ended.
 fn run_part(part: Part, limit: Duration) -> Result<()> {
     let (args, environment) = part.task();
     let mut task = Command::new(std::env::current_exe()?);
     task.args(args).envs(environment.iter().copied());
     say(line(&task));
-    // A group of its own, to end with all that it has started.
+    // The part gets its own process group, to be ended with all that it has started.
     let task = task.stdin(Stdio::null()).process_group(0);
     let mut child = task.spawn().context("cannot run xtask once more")?;
     let deadline = Instant::now() + limit;
@@ -166,8 +165,8 @@ fn run_part(part: Part, limit: Duration) -> Result<()> {
     bail!("it was interrupted");
 }
 
-/// Ends a program and all that it has started: politely first, for labs are taken
-/// down by those who made them.
+/// Ends a program and all that it has started. SIGINT comes first, because each program takes down
+/// its own labs.
 fn end(child: &mut Child) -> Result<()> {
     let group = Pid::from_raw(child.id().cast_signed());
     let deadline = Instant::now() + PATIENCE;
@@ -175,13 +174,13 @@ fn end(child: &mut Child) -> Result<()> {
     while child.try_wait()?.is_none() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(100));
     }
-    // It fails where nothing of the group is left.
+    // This fails if no process of the group is left.
     let _ = killpg(group, Signal::SIGKILL);
     child.wait()?;
     Ok(())
 }
 
-/// Keeps this program alive on Ctrl-C, to end the part that runs and to sum up.
+/// Keeps this program alive on Ctrl-C, so that it ends the running part and prints the summary.
 fn note_interrupts() -> Result<()> {
     extern "C" fn note(_: i32) {
         INTERRUPTED.store(true, Ordering::Relaxed);

@@ -1,9 +1,8 @@
-//! Gives a fresh Debian-like machine what the project needs.
+//! Sets up a fresh Debian-like machine for the project.
 //!
-//! Every step first looks whether there is anything to do, so that a second run
-//! is instant, and asks nothing. What is preferred is what is there already: an
-//! ordinary nightly with `rust-src` if the machine has one, else the Rust and
-//! the LLVM that the distribution builds as a pair.
+//! Every step first checks whether there is anything to do, so a second run is instant. No step
+//! asks anything. Existing programs are preferred: an ordinary nightly with `rust-src` if the
+//! machine has one, otherwise the distribution's Rust and LLVM, which it builds as a pair.
 
 mod extra;
 
@@ -28,7 +27,7 @@ use crate::{
     toolchain::{self, DISTRIBUTION, NIGHTLY, Toolchain},
 };
 
-/// What the lab and its tests run: the program, its package, and what for.
+/// Programs that the lab and its tests run, each with its package and its purpose.
 const TOOLS: &[(&str, &str, &str)] = &[
     ("ip", "iproute2", "wires the lab"),
     ("ping", "iputils-ping", "what everyone tries first"),
@@ -56,13 +55,13 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("zstd", "zstd", "unpacks bundles, for tar"),
 ];
 
-/// What other kernels are fetched with, and run in.
+/// Programs that fetch and boot other kernels.
 const MACHINES: &[(&str, &str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86", "a machine to boot"),
     ("xz", "xz-utils", "unpacks kernel modules"),
 ];
 
-/// What a cluster's machines run besides what is kept for them.
+/// Further programs that a cluster's machines run.
 const CLUSTER: &[(&str, &str, &str)] = &[
     ("openssl", "openssl", "certificates of a cluster"),
     ("curl", "curl", "asks over HTTP, in a pod"),
@@ -70,21 +69,20 @@ const CLUSTER: &[(&str, &str, &str)] = &[
     ("dpkg-deb", "dpkg", "unpacks packages"),
 ];
 
-/// The distribution's compiler. Besides being found by `rustup run bpf`, it
+/// The packages of the distribution's compiler. The compiler is reached by `rustup run bpf`, and
 /// leaves the machine's other toolchains alone.
 const DISTRIBUTION_RUST: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
 
-/// The linker's release that is known to work.
+/// The release of the linker that is known to work.
 const LINKER: &str = "0.13.0";
 
-/// Links C for musl.
+/// The program that links C for musl.
 const MUSL: &[(&str, &str, &str)] = &[("musl-gcc", "musl-tools", "compiles C for musl")];
 
-/// Long enough to fetch a few megabytes, short enough not to matter where there
-/// is no network.
+/// The time limit of a small download. Without a network, the wait stays short.
 const QUICKLY: Duration = Duration::from_secs(20);
 
-/// A target is larger, and rustup slower with it.
+/// The time limit for a target, which is larger.
 const PATIENTLY: Duration = Duration::from_secs(240);
 
 /// Installs the programs that the lab and the tests run.
@@ -92,18 +90,18 @@ pub(crate) fn tools() -> Result<()> {
     programs(TOOLS)
 }
 
-/// Installs what boots other kernels.
+/// Installs the programs that boot other kernels.
 pub(crate) fn machines() -> Result<()> {
     programs(MACHINES)
 }
 
-/// Installs what a cluster's machines run.
+/// Installs the programs that a cluster's machines run.
 pub(crate) fn cluster() -> Result<()> {
     programs(TOOLS)?;
     programs(CLUSTER)
 }
 
-/// Installs those of some programs that are missing.
+/// Installs the missing ones of some programs.
 fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     let mut packages = Vec::new();
     for (program, package, purpose) in wanted {
@@ -115,7 +113,7 @@ fn programs(wanted: &[(&str, &str, &str)]) -> Result<()> {
     apt_install(&packages)
 }
 
-/// Where what is fetched stays from one checkout to the next.
+/// The directory of downloads, which all checkouts share.
 pub(crate) fn cache() -> Result<PathBuf> {
     let home = |key, rest| env::var_os(key).map(|home| Path::new(&home).join(rest));
     let cache = home("XDG_CACHE_HOME", "").or_else(|| home("HOME", ".cache"));
@@ -149,7 +147,7 @@ pub(crate) fn bpf() -> Result<String> {
     )
 }
 
-/// Completes one toolchain.
+/// Completes a toolchain.
 fn provide(name: &str) -> Result<()> {
     let found = match (toolchain::probe(name), name) {
         (Ok(found), _) => found,
@@ -169,7 +167,7 @@ fn provide(name: &str) -> Result<()> {
     toolchain::linker(&found).map(drop)
 }
 
-/// Asks rustup for the library's source of a toolchain, if that is installed.
+/// Makes rustup fetch the library's source for a toolchain, if the toolchain is installed.
 fn add_source(name: &str, reason: Error) -> Result<()> {
     let mut installed = rustup();
     if command::run(installed.args(["which", "--toolchain", name, "rustc"])).is_err() {
@@ -180,7 +178,7 @@ fn add_source(name: &str, reason: Error) -> Result<()> {
     within(QUICKLY, rustup().args(source)).context("rust-src did not arrive")
 }
 
-/// Provides what links programs with musl for an architecture: the target's name.
+/// Provides the musl target of an architecture, with its linker. Returns the target's name.
 pub(crate) fn musl(arch: &str) -> Result<String> {
     let target = format!("{arch}-unknown-linux-musl");
     let installed = command::output(rustup_that_speaks().args(["target", "list", "--installed"]))?;
@@ -193,7 +191,7 @@ pub(crate) fn musl(arch: &str) -> Result<String> {
     Ok(target)
 }
 
-/// Runs a program that has to end within a time.
+/// Runs a program that has to end within a time limit.
 fn within(limit: Duration, command: &mut Command) -> Result<()> {
     let mut child = command.spawn()?;
     let start = Instant::now();
@@ -229,14 +227,14 @@ fn link_distribution() -> Result<()> {
     command::run(rustup().args(["toolchain", "link", DISTRIBUTION, PREFIX]))
 }
 
-/// A rustup that installs nothing on the way.
+/// A rustup that does not install toolchains on its own.
 fn rustup_that_speaks() -> Command {
     let mut rustup = Command::new("rustup");
     rustup.env("RUSTUP_AUTO_INSTALL", "0");
     rustup
 }
 
-/// The same, and it says nothing.
+/// As [`rustup_that_speaks`], without output.
 fn rustup() -> Command {
     let mut rustup = rustup_that_speaks();
     rustup
@@ -246,7 +244,7 @@ fn rustup() -> Command {
     rustup
 }
 
-/// Builds bpf-linker against the LLVM that the toolchain has.
+/// Builds bpf-linker with the LLVM of the toolchain.
 fn install_linker(toolchain: &Toolchain) -> Result<()> {
     let llvm = toolchain.llvm;
     let prefix = format!("/usr/lib/llvm-{llvm}/bin");
@@ -281,12 +279,12 @@ fn install_linker(toolchain: &Toolchain) -> Result<()> {
         ])
         .args(["--no-default-features", "--features", &feature])
         .env("PATH", path)
-        // It is a tool for all projects, and its build is none of this one's.
+        // The tool is for all projects, so its build does not belong into this target directory.
         .env_remove("CARGO_TARGET_DIR");
     command::run(&mut cargo)
 }
 
-/// Whether the `llvm-config` that a build with this `PATH` finds is that LLVM's.
+/// Whether a build with this `PATH` finds an `llvm-config` of that version.
 fn has_llvm(version: u32, path: &OsString) -> bool {
     let output = Command::new("llvm-config")
         .env("PATH", path)
@@ -297,7 +295,7 @@ fn has_llvm(version: u32, path: &OsString) -> bool {
     })
 }
 
-/// Installs packages; it never removes one to make room.
+/// Installs packages, and never removes one to make room.
 fn apt_install(packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
@@ -334,7 +332,7 @@ pub(crate) fn apt_download(package: &str, directory: &Path) -> Result<()> {
         .with_context(|| format!("apt-get cannot fetch {package}, its own messages say why"))
 }
 
-/// An apt-get that asks nothing.
+/// An apt-get that asks no questions.
 fn apt() -> Command {
     let mut apt = Command::new("apt-get");
     apt.args(["-q", "-y", "-o", "DPkg::Lock::Timeout=300"]);
@@ -343,14 +341,14 @@ fn apt() -> Command {
     apt
 }
 
-/// One source that does not answer must not forbid the others: what matters is
-/// whether packages are to be had.
+/// Updates the package lists once. Errors do not matter: if one source does not answer, others may
+/// still have the packages.
 fn update() {
     static UPDATED: Once = Once::new();
     UPDATED.call_once(|| drop(command::run(apt().arg("update"))));
 }
 
-/// Whether a program is in `PATH` or where the system's administrator has them.
+/// Whether a program is in `PATH`, or in the system administrator's folders.
 fn is_program(name: &str) -> bool {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
@@ -358,7 +356,7 @@ fn is_program(name: &str) -> bool {
         .any(|dir| dir.join(name).is_file())
 }
 
-/// Whether this process may do everything.
+/// Whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }

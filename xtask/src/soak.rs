@@ -1,7 +1,6 @@
-//! Hours in minutes: clean traffic, as much as the lab carries, recorded, and
-//! its recorder killed in the middle of it again and again, while one follow
-//! lives through all of it. What nothing dropped must not be called dropped,
-//! and memory must not grow.
+//! Hours in minutes: records clean traffic, as much as the lab carries. The recorder is killed in
+//! the middle again and again, while one follow lives through all of it. No packet may be called
+//! dropped, and memory must not grow.
 
 use std::{
     collections::BTreeMap,
@@ -41,31 +40,31 @@ pub(crate) struct Options {
     seconds: u64,
 }
 
-/// More than a tracer may ever have in memory, bytes.
+/// Memory limit of a tracer, bytes.
 const MEMORY: u64 = 1 << 30;
-/// By how much more the long-lived follow may have than after its first round,
-/// bytes: what an allocator holds back varies.
+/// Limit of the follow's growth in memory after its first round, bytes. The memory that an
+/// allocator holds back varies.
 const GROWTH: u64 = 64 << 20;
-/// What a packet may be that nothing happened to; more, if its recorder was
-/// started or killed while it was on its way.
+/// The verdict on a packet of clean traffic.
 const CLEAN: &str = "delivered";
-/// See `CLEAN`.
+/// The other causes that are allowed, for packets on their way while a recorder starts or is
+/// killed.
 const CUT: [&str; 3] = ["still-open", "before-start", "events-lost"];
-/// As many packets may be cut off as come in so many seconds.
+/// The packets of so many seconds may be cut off.
 const ON_THE_WAY: u64 = 2;
 
-/// What came of it so far.
+/// The sums so far.
 #[derive(Default)]
 struct Sums {
     verdicts: BTreeMap<String, u64>,
     rounds: u64,
-    /// The most that a recorder had in memory, bytes.
+    /// The highest memory use of a recorder, bytes.
     memory: u64,
-    /// Bytes of recordings.
+    /// The size of all recordings, bytes.
     bytes: u64,
 }
 
-/// Runs it.
+/// Runs the task.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         setup::is_root(),
@@ -86,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let sent = traffic
             .join()
             .map_err(|_| anyhow!("the traffic panicked"))?;
-        // Traffic that fails ends the rest as well.
+        // A failure of the traffic ends everything, and is reported first.
         sent.and(soaked)
     })
 }
@@ -113,7 +112,7 @@ fn send_until(lab: &Lab, over: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-/// Starts and kills recorders until enough was recorded.
+/// Starts and kills recorders until enough packets were recorded.
 fn soak(lab: &Lab, options: &Options, over: &AtomicBool) -> Result<()> {
     let begin = Instant::now();
     let follow = Tracer::follow(lab)?;
@@ -147,8 +146,7 @@ fn packets(sums: &Sums) -> u64 {
     sums.verdicts.values().sum()
 }
 
-/// Records until the time is over, kills the recorder with packets on their
-/// way, and looks at what it left.
+/// Records for a time, kills the recorder with packets on their way, and examines the recording.
 fn round(lab: &Lab, time: Duration, sums: &mut Sums) -> Result<()> {
     let file = lab.directory()?.join("soak.arrows");
     let mut recorder = Tracer::record(lab, &file)?;
@@ -174,7 +172,7 @@ fn round(lab: &Lab, time: Duration, sums: &mut Sums) -> Result<()> {
     Ok(fs::remove_file(file)?)
 }
 
-/// Looks at what is said of a recording of so many seconds of clean traffic.
+/// Checks the statistics of a recording of clean traffic, which took `seconds`.
 fn judge(stats: &Value, seconds: u64, sums: &mut Sums) -> Result<()> {
     let (mut all, mut cut) = (0, 0);
     for share in stats["journeys"].as_array().context("no journeys")? {
@@ -197,10 +195,10 @@ fn judge(stats: &Value, seconds: u64, sums: &mut Sums) -> Result<()> {
     Ok(())
 }
 
-/// A `tracer` that runs; killed when this value is dropped.
+/// A running `tracer`, which is killed when this value is dropped.
 struct Tracer {
     child: Child,
-    /// Counts the verdicts that it shows.
+    /// Counts the verdicts in its output.
     counter: Option<thread::JoinHandle<BTreeMap<String, u64>>>,
 }
 
@@ -213,8 +211,8 @@ impl Tracer {
         Self::start(command, &file.with_extension("err"), "Ctrl-C ends")
     }
 
-    /// Follows, and has its verdicts counted: of a sample, so that it does not
-    /// take the recorders' time.
+    /// Follows, and counts the verdicts. A low budget makes it a sample, so that it leaves CPU time
+    /// for the recorders.
     fn follow(lab: &Lab) -> Result<Self> {
         let mut command = command(lab, "follow")?;
         command.args(["-o", "json", "--budget", "2000"]);
@@ -225,7 +223,7 @@ impl Tracer {
         Ok(follow)
     }
 
-    /// Returns once it has said on stderr that it is `ready`.
+    /// Starts `tracer`, and returns once its stderr contains `ready`.
     fn start(mut command: Command, said: &PathBuf, ready: &str) -> Result<Self> {
         let child = command
             .stdin(Stdio::null())
@@ -248,7 +246,8 @@ impl Tracer {
         Ok(tracer)
     }
 
-    /// What it has in memory, or had at most, bytes; its maps are the kernel's.
+    /// Its present or its highest memory use, in bytes, without the maps, which belong to the
+    /// kernel.
     fn memory(&self, what: &str) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(what));
@@ -257,8 +256,8 @@ impl Tracer {
         Ok(kib << 10)
     }
 
-    /// Ends it, and gives its verdicts: what it was too slow to be told of is
-    /// unknown, and nothing is said to be dropped or lost.
+    /// Ends the follow, and returns its verdicts. Events beyond its budget make journeys unknown,
+    /// but never dropped or lost.
     fn end(mut self) -> Result<BTreeMap<String, u64>> {
         kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT)?;
         let counter = self.counter.take().context("nobody counts")?;
@@ -276,7 +275,7 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -296,7 +295,7 @@ fn command(lab: &Lab, name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// Counts the journeys of JSON lines by verdict, without reading all of each.
+/// Counts the journeys in JSON lines by verdict, without parsing each line.
 fn count(shown: ChildStdout) -> BTreeMap<String, u64> {
     let mut verdicts = BTreeMap::new();
     for line in BufReader::new(shown).lines().map_while(Result::ok) {

@@ -1,9 +1,9 @@
-//! What came of tests: how many ran, which failed, which found that they cannot run
-//! on this kernel, and how long each tier took.
+//! The results of tests: how many ran, which failed, which cannot run on this kernel, and how long
+//! each tier took.
 //!
-//! A test that returns early has passed, for its runner. So tests say it where they
-//! do not run ([`NOT_HERE`]), and whoever runs all tiers looks that each of them ran
-//! somewhere: else a wiring that no kernel of ours has would be green for ever.
+//! For its runner, a test that returns early has passed. Tests therefore say so if they do not run
+//! ([`NOT_HERE`]). The summary of all tiers checks that each test ran somewhere. Otherwise a wiring
+//! that no kernel supports would stay green for ever.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,24 +14,24 @@ use std::{
 use anyhow::{Result, bail};
 use tracer_tests::lab::NOT_HERE;
 
-/// What test programs said.
+/// The results that test programs printed.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// How many tests ran, those that are not run here among them.
+    /// The number of tests that ran, including those that do not run here.
     pub(crate) ran: u32,
-    /// The names of those that ended.
+    /// The names of the tests that ended.
     ended: BTreeSet<String>,
     failed: BTreeSet<String>,
-    /// Those that are not run here, and why.
+    /// The tests that do not run here, with the reasons.
     not_here: BTreeMap<String, String>,
 }
 
 impl Tally {
-    /// Takes a line of what test programs print.
+    /// Takes a line of a test program's output.
     pub(crate) fn hear(&mut self, line: &str) {
         self.ran += ran_in(line);
-        // With one thread, the runner writes the rest of its line when a test has
-        // ended, so that other lines begin in its middle.
+        // With one thread, the runner completes its line when a test has ended. The test's own
+        // lines then begin in the middle of the runner's line.
         if let Some((_, told)) = line.split_once(NOT_HERE) {
             let (test, why) = told.split_once(": ").unwrap_or((told, ""));
             self.not_here.insert(test.to_owned(), why.to_owned());
@@ -45,7 +45,7 @@ impl Tally {
         }
     }
 
-    /// Adds those of other test programs.
+    /// Adds the results of other test programs.
     pub(crate) fn add(&mut self, other: Self) {
         self.ran += other.ran;
         self.ended.extend(other.ended);
@@ -53,18 +53,18 @@ impl Tally {
         self.not_here.extend(other.not_here);
     }
 
-    /// How many tests are not run here.
+    /// The number of tests that do not run here.
     pub(crate) fn not_here(&self) -> usize {
         self.not_here.len()
     }
 
-    /// Whether a test ran, and did all that it does.
+    /// Whether a test ran to its end, and did not return early.
     fn has_run(&self, test: &str) -> bool {
         self.ended.contains(test) && !self.not_here.contains_key(test)
     }
 }
 
-/// How many tests the runner's summary says it ran; 0 in any other line.
+/// The number of tests in the runner's summary line; 0 for any other line.
 fn ran_in(line: &str) -> u32 {
     if !line.starts_with("test result: ") {
         return 0;
@@ -84,15 +84,15 @@ struct Part {
     passed: bool,
 }
 
-/// What is said at the end of a run.
+/// The summary at the end of a run.
 #[derive(Default)]
 pub(crate) struct Summary {
     parts: Vec<Part>,
 }
 
 impl Summary {
-    /// Runs a part, and keeps what came of it. What it counts it counts into the
-    /// tally that it gets, so that a part that fails is counted, too.
+    /// Runs a part, and keeps its result. `run` counts into the given tally, so the tests of a part
+    /// that fails count, too.
     pub(crate) fn part<T>(
         &mut self,
         name: impl Into<String>,
@@ -110,7 +110,7 @@ impl Summary {
         result
     }
 
-    /// How many tests ran.
+    /// The number of tests that ran.
     pub(crate) fn ran(&self) -> u32 {
         self.parts.iter().map(|part| part.tally.ran).sum()
     }
@@ -121,7 +121,7 @@ impl Summary {
         failed.map(|part| part.name.as_str()).collect()
     }
 
-    /// The tests that no part has run, and why one of them did not.
+    /// The tests that no part has run, with one of the reasons.
     fn nowhere(&self) -> BTreeMap<&str, &str> {
         let left = self.parts.iter().flat_map(|part| &part.tally.not_here);
         let ran = |test: &str| self.parts.iter().any(|part| part.tally.has_run(test));
@@ -130,11 +130,11 @@ impl Summary {
             .collect()
     }
 
-    /// Looks that each test ran in one of the parts, but for those that other kernels
-    /// would have run whose turn it is not.
+    /// Checks that each test ran in one of the parts. `other_turn` names tests that other kernels
+    /// run at another turn.
     ///
     /// # Errors
-    /// Names those that did not.
+    /// Names the tests that did not run.
     pub(crate) fn all_ran(&self, other_turn: impl Fn(&str) -> bool) -> Result<()> {
         let nowhere = self.nowhere();
         let left: Vec<&str> = nowhere
@@ -184,7 +184,7 @@ impl fmt::Display for Summary {
 mod tests {
     use super::*;
 
-    /// What is counted of these lines.
+    /// The results in these lines.
     fn tally(lines: &[&str]) -> Tally {
         let mut tally = Tally::default();
         for line in lines {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn a_test_that_is_not_run_here_is_no_test_that_ran() {
         let here = format!("{NOT_HERE}one::two: this kernel has no GRE: none");
-        // As one thread writes it, and as several do.
+        // One thread writes the first form, and several threads the second.
         let begun = format!("test one::two ... {here}");
         let one_thread = [begun.as_str(), "ok", "test one::three ... ok"];
         let several = [

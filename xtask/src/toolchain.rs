@@ -1,13 +1,12 @@
-//! Which Rust compiles the kernel programs?
+//! The Rust that compiles the kernel programs.
 //!
-//! BPF is a target for which nobody ships a ready-made `core`, and which rustc
-//! links with an external program. So it takes a toolchain that carries the
-//! source of its library (`rust-src`), and a `bpf-linker` whose LLVM is not older
-//! than the toolchain's: LLVM reads older bitcode, never newer. It need not be a
-//! nightly: a stable compiler accepts unstable flags if `RUSTC_BOOTSTRAP` is 1.
+//! Nobody ships a ready-made `core` for BPF, and rustc links BPF with an external program. A
+//! toolchain for it needs the source of the library (`rust-src`). The LLVM of its `bpf-linker` must
+//! not be older than the toolchain's: LLVM reads older bitcode, never newer. The toolchain need not
+//! be a nightly: a stable compiler accepts unstable flags if `RUSTC_BOOTSTRAP` is 1.
 //!
-//! `cargo xtask setup` provides this and `tracer/build.rs` uses it. Both include
-//! this file, so that they cannot disagree about what is good enough.
+//! `cargo xtask setup` provides the toolchain, and `tracer/build.rs` uses it. Both include this
+//! file, so that they have the same requirements.
 
 use std::{
     env,
@@ -17,21 +16,21 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// Names a rustup toolchain to use whatever else is installed.
+/// The variable that names a rustup toolchain, which is then the only candidate.
 pub(crate) const OVERRIDE: &str = "TRACER_BPF_TOOLCHAIN";
 
 /// An ordinary nightly.
 pub(crate) const NIGHTLY: &str = "nightly";
 
-/// The distribution's compiler, linked by `cargo xtask setup` under this name.
+/// The distribution's compiler. `cargo xtask setup` links it under this name.
 pub(crate) const DISTRIBUTION: &str = "bpf";
 
 /// A toolchain that can compile `core` for BPF.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
-    /// What rustup calls it.
+    /// Its name in rustup.
     pub(crate) name: String,
-    /// Major version of its LLVM.
+    /// The major version of its LLVM.
     pub(crate) llvm: u32,
 }
 
@@ -43,7 +42,7 @@ pub(crate) fn candidates() -> Vec<String> {
     }
 }
 
-/// The first candidate that is complete, with the linker that goes with it.
+/// The first complete candidate, with its linker.
 pub(crate) fn choose() -> Result<(Toolchain, PathBuf)> {
     let mut reasons = Vec::new();
     for name in candidates() {
@@ -56,7 +55,7 @@ pub(crate) fn choose() -> Result<(Toolchain, PathBuf)> {
     bail!("no toolchain here can build the kernel programs ({reasons}): run `cargo xtask setup`")
 }
 
-/// Looks at one toolchain; the error says what it lacks.
+/// Examines one toolchain. The error says what it lacks.
 pub(crate) fn probe(name: &str) -> Result<Toolchain> {
     let version = rustc(name, &["-vV"])?;
     let field = |key: &str| version.lines().find_map(|line| line.strip_prefix(key));
@@ -80,7 +79,7 @@ pub(crate) fn probe(name: &str) -> Result<Toolchain> {
     })
 }
 
-/// Finds a bpf-linker that can read what `toolchain` writes.
+/// Finds a bpf-linker that can read the output of `toolchain`.
 pub(crate) fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     const NAME: &str = "bpf-linker";
     let linkers: Vec<_> = program_dirs()
@@ -96,8 +95,7 @@ pub(crate) fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
         .with_context(|| format!("{NAME} does not run or is older than its LLVM {llvm}"))
 }
 
-/// Where programs are: `PATH`, then where `cargo install` puts them, which need
-/// not be in `PATH`.
+/// The folders of programs: `PATH`, and the folders of `cargo install`, which `PATH` may lack.
 fn program_dirs() -> Vec<PathBuf> {
     let mut dirs: Vec<_> = env::var_os("PATH")
         .map(|path| env::split_paths(&path).collect())
@@ -116,14 +114,14 @@ fn program_dirs() -> Vec<PathBuf> {
     dirs
 }
 
-/// Whether the linker runs, with an LLVM that is new enough. One that carries
-/// its LLVM inside does not tell which, and is trusted.
+/// Whether the linker runs, and its LLVM is new enough. A linker that contains its LLVM does not
+/// tell the version, and is trusted.
 fn reads(linker: &Path, llvm: u32) -> bool {
     let runs = Command::new(linker).arg("--version").output();
     if !runs.is_ok_and(|output| output.status.success()) {
         return false;
     }
-    // Asks the dynamic loader, in place of the program, for its libraries.
+    // This asks the dynamic loader for the program's libraries, and does not run the program.
     let libraries = Command::new(linker)
         .env("LD_TRACE_LOADED_OBJECTS", "1")
         .arg("--version")
@@ -138,12 +136,12 @@ fn reads(linker: &Path, llvm: u32) -> bool {
         .is_none_or(|own| own >= llvm)
 }
 
-/// What the toolchain's rustc prints.
+/// The output of the toolchain's rustc.
 fn rustc(toolchain: &str, args: &[&str]) -> Result<String> {
     let output = Command::new("rustup")
         .args(["run", toolchain, "rustc"])
         .args(args)
-        // A look must not become a download.
+        // rustup would otherwise download a missing toolchain.
         .env("RUSTUP_AUTO_INSTALL", "0")
         .output()
         .context("rustup is missing, see https://rustup.rs")?;

@@ -1,4 +1,4 @@
-//! A processor that need not be shared with whatever else the machine does.
+//! A CPU that the benchmark does not share with other programs.
 
 use std::io::Error;
 use std::panic::resume_unwind;
@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 /// Runs `measure` on a thread of real-time priority that stays on one CPU.
 ///
-/// Not for longer than a second or two: nothing else runs there meanwhile.
+/// This must not take longer than a second or two, because nothing else runs on that CPU meanwhile.
 pub(crate) fn alone<T: Send>(measure: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let run = || {
         take_cpu()?;
@@ -28,7 +28,7 @@ fn take_cpu() -> Result<()> {
     only.set(first.context("there is no CPU to run on")?)?;
     sched_setaffinity(this, &only)?;
     let lowest = libc::sched_param { sched_priority: 1 };
-    // SAFETY: the kernel copies the parameter, which lives.
+    // SAFETY: the kernel copies the parameter, which outlives the call.
     let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const lowest) };
     if result != 0 {
         return Err(Error::last_os_error())

@@ -1,9 +1,8 @@
-//! What a packet pays for passing a program, in ns, beside the least that a
-//! program can cost.
+//! The cost of a program for a packet, in ns, compared with the least that a program can cost.
 //!
-//! The machine may be a shared one whose speed changes from second to second.
-//! So the packets take turns, round by round; each is compared with the empty
-//! program's turn in its own round; and the medians of all rounds count.
+//! The machine may be shared, so its speed may change from second to second. Therefore the packets
+//! take turns, round by round. Each is compared with the empty program in the same round, and the
+//! medians of all rounds count.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -20,24 +19,23 @@ use crate::programs::{
 use crate::report::{Report, Table};
 use crate::sample::Sample;
 
-/// How often each packet takes its turn.
+/// The number of turns of each packet.
 const ROUNDS: usize = 24;
-/// How long to wait for rounds that nobody disturbs.
+/// The time limit for undisturbed rounds.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Runs per turn of a packet that leaves no event.
+/// Runs per turn, for a packet without an event.
 const REPEAT: u32 = 100_000;
 
-/// What is to become of a packet, and how many times an empty program's time that may
-/// take.
+/// What the program does with a packet, which bounds the time in units of the empty program's.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
-    /// A glance tells that it is a miss.
+    /// A glance shows that the packet is a miss.
     Miss,
-    /// Likewise, behind headers that take more to read.
+    /// A glance shows that the packet is a miss, after headers that take more reads.
     FarMiss,
-    /// Only the walk or the filter's tables tell.
+    /// Only the walk or the filter's tables show that the packet is a miss.
     LateMiss,
-    /// With its event.
+    /// The packet matches, and the program writes its event.
     Match,
 }
 
@@ -52,12 +50,12 @@ impl Fate {
     }
 }
 
-/// How many addresses the large filter has besides.
+/// The number of further addresses in the large filter.
 const OTHERS: u32 = 5_000;
-/// How much more a miss may take with them: what is noise.
+/// Limit of a miss's slowdown with the large filter, which is noise.
 const OTHERS_BOUND: f64 = 1.05;
 
-/// A packet that is measured: its name, its fate, and the frame of a round.
+/// A measured packet: its name, its fate, and its frame for a round.
 type Case = (&'static str, Fate, fn(u8) -> Vec<u8>);
 
 const CASES: &[Case] = &[
@@ -104,7 +102,7 @@ const CASES: &[Case] = &[
     }),
 ];
 
-/// Packets at XDP, beside an empty program there.
+/// Packets at XDP, compared with an empty program there.
 const XDP_CASES: &[Case] = &[
     ("XDP miss: TCP", Fate::FarMiss, |n| tcp(unfollowed(n).v4)),
     ("XDP miss: TCP in VXLAN", Fate::FarMiss, |n| {
@@ -122,7 +120,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         CASES.len() + XDP_CASES.len()
     );
     let mut programs = [Programs::load(0)?, Programs::load(OTHERS)?];
-    // This one finds cold caches and a ring buffer that was never written.
+    // The first round finds cold caches and an unused ring buffer, so it does not count.
     round(&mut programs, 0)?;
     let deadline = Instant::now() + LIMIT;
     let mut rounds = Vec::new();
@@ -146,11 +144,11 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// ns per run, first the empty program's.
+/// The times of a round in ns per run.
 struct Round {
-    /// Then that of a miss with the large filter, then every packet's.
+    /// The empty program's, a miss with the large filter, then every packet's.
     tc: Vec<f64>,
-    /// Then every packet's.
+    /// The empty program's at XDP, then every packet's.
     xdp: Vec<f64>,
 }
 
@@ -171,8 +169,8 @@ fn round([programs, large]: &mut [Programs; 2], number: usize) -> Result<Round> 
     Ok(Round { tc, xdp })
 }
 
-/// One packet's turn: ns per run, once it is certain that the program did
-/// every time what is being measured.
+/// One packet's turn: ns per run. Also checks that the program did what is being measured in every
+/// run.
 fn turn(
     programs: &mut Programs,
     program: &str,
@@ -202,12 +200,12 @@ fn turn(
 /// One packet's times.
 struct Times {
     ns: Sample,
-    /// Each by the empty program's of its round.
+    /// The ratio of each time to the empty program's of the same round.
     ratio: Sample,
 }
 
 impl Times {
-    /// In the order of a part of a [`Round`].
+    /// The times in the order of a part of a [`Round`].
     fn of(rounds: &[Round], part: impl Fn(&Round) -> &[f64]) -> Vec<Self> {
         let times = |case: usize| rounds.iter().map(move |round| (case, round));
         let cases = 0..part(&rounds[0]).len();
@@ -285,7 +283,7 @@ fn note([glance, closer]: &[Size; 2]) -> String {
     )
 }
 
-/// Something to carry, and to hash.
+/// A payload to carry and to hash.
 const PAYLOAD: [u8; 64] = [0x5a; 64];
 
 fn tcp(ends: [Ipv4Addr; 2]) -> Vec<u8> {
@@ -307,28 +305,28 @@ fn udp([src, dst]: [Ipv4Addr; 2]) -> Vec<u8> {
     frames::ethernet(IPV4, &frames::ipv4(UDP, src, dst, &datagram))
 }
 
-/// A frame on its way between two nodes.
+/// A frame in VXLAN, on its way between two nodes.
 fn vxlan(frame: &[u8]) -> Vec<u8> {
     between_nodes(UDP, &frames::vxlan(VXLAN_PORT, 1, frame))
 }
 
-/// The same without its Ethernet header in an IP packet.
+/// A frame without its Ethernet header, in an IP packet between two nodes.
 fn ip_in_ip(frame: &[u8]) -> Vec<u8> {
     between_nodes(frames::IPV4_IN_IP, &frame[14..])
 }
 
-/// The same in Geneve, with options.
+/// A frame in Geneve with options, on its way between two nodes.
 fn geneve(options: &[u8], frame: &[u8]) -> Vec<u8> {
     let datagram = frames::geneve(GENEVE_PORT, 1, options, frames::FRAME, frame);
     between_nodes(UDP, &datagram)
 }
 
-/// The same without its Ethernet header in GRE.
+/// A frame without its Ethernet header, in GRE between two nodes.
 fn gre(frame: &[u8]) -> Vec<u8> {
     between_nodes(frames::GRE, &frames::gre([None; 3], IPV4, &frame[14..]))
 }
 
-/// With a VLAN tag in the frame, as it goes out.
+/// A frame with a VLAN tag, as it goes out.
 fn tagged(frame: &[u8]) -> Vec<u8> {
     frames::ethernet(frames::VLAN, &frames::vlan(5, IPV4, &frame[14..]))
 }

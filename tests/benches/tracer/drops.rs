@@ -1,10 +1,9 @@
-//! What somebody else's drops cost beside a follow, and what they cost the
-//! follow: its program on `kfree_skb` runs for every packet that the kernel
-//! frees, and nearly all of them are misses.
+//! The cost of unrelated drops for the kernel and for a follow. The program on `kfree_skb` runs for
+//! every packet that the kernel frees, and nearly all of them are misses.
 //!
-//! The kernel runs no program of this kind on a packet of ours. So packets are
-//! dropped for real, by a rule in a pod that nobody follows, with and without
-//! two agents beside them; what the same drop takes longer, they take.
+//! The kernel cannot run such a program on a test packet. Therefore a rule drops real packets in a
+//! pod that nobody follows, with and without two agents. The agents cost the difference in the time
+//! per drop.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -21,20 +20,20 @@ use crate::sample::Sample;
 
 /// How often drops are timed with and without a follow.
 const ROUNDS: usize = 10;
-/// How long each time.
+/// The duration of each measurement.
 const BURST: Duration = Duration::from_millis(100);
-/// Drops between two looks at the clock.
+/// Drops between two readings of the clock.
 const BATCH: u32 = 256;
-/// Echo requests of the followed pods while others' packets are dropped.
+/// Echo requests of the followed pods during unrelated drops.
 const PINGS: u64 = 2_000;
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// How many ns the program may take for each miss.
+/// Limit of the program's time for a miss, ns.
 const MISS_BOUND: f64 = 100.0;
-/// Up to how many drops per second no journey may be missing.
+/// Drops per second at which no journey may be missing.
 const RATE: f64 = 200_000.0;
 
-/// Sends packets that a rule of its own pod drops, and times them.
+/// Sends packets that a rule of the sender's own pod drops, and measures the time.
 struct Dropper(UdpSocket);
 
 impl Dropper {
@@ -51,7 +50,7 @@ impl Dropper {
 
     fn batch(&self) {
         for _ in 0..BATCH {
-            // Refused by the rule: that is what it is for.
+            // The rule drops the packet on purpose, so this may fail.
             let _ = self.0.send(&[0]);
         }
     }
@@ -67,14 +66,14 @@ impl Dropper {
         start.elapsed().as_secs_f64() * 1e9 / f64::from(drops)
     }
 
-    /// Drops at [`RATE`] until told to end: drops per second.
+    /// Drops at [`RATE`] until `ended`, and returns the drops per second.
     fn steadily(&self, ended: &AtomicBool) -> f64 {
         let start = Instant::now();
         let mut drops = 0;
         while !ended.load(Relaxed) {
             self.batch();
             drops += BATCH;
-            // A little ahead of the rate, so that it is not missed.
+            // The target is above the rate, so that the rate is reached.
             let due = Duration::from_secs_f64(f64::from(drops) / (1.1 * RATE));
             thread::sleep(due.saturating_sub(start.elapsed()));
         }
@@ -130,7 +129,7 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Drops per second, and the journeys that were delivered and should have been.
+/// The drops per second, the delivered journeys, and the journeys that should have been delivered.
 fn journeys(lab: &Lab, dropper: &Dropper, ends: [&Pod; 2]) -> Result<(f64, u64, u64)> {
     let follow = Follow::start(lab, ends, &["--proto", "icmp"])?;
     let ended = AtomicBool::new(false);

@@ -1,9 +1,8 @@
 //! One flow of small datagrams from pod to pod, on one CPU.
 //!
-//! A datagram's way through both nodes is run by the sender's system call, so
-//! the sender decides how many there are per second. It is its own receiver,
-//! too, batch by batch: what a second CPU and the scheduler would add is noise
-//! that has nothing to do with the way.
+//! The sender's system call runs a datagram's whole way through both nodes, so the sender decides
+//! how many datagrams there are per second. The same thread also receives, batch by batch. A second
+//! CPU and the scheduler would only add noise that has nothing to do with the way.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -15,13 +14,13 @@ use tracer_tests::Pod;
 
 use crate::alone::alone;
 
-/// What every datagram carries.
+/// The payload of every datagram.
 const PAYLOAD: [u8; 64] = [0x5a; 64];
-/// Datagrams sent before those that arrived are read.
+/// The number of datagrams before the thread reads those that arrived.
 const BATCH: u32 = 32;
-/// Receive buffer, in bytes: for many batches.
+/// Receive buffer, in bytes, with room for many batches.
 const BUFFER: usize = 1 << 20;
-/// How long one side's turn is.
+/// The duration of a turn.
 const BURST: Duration = Duration::from_millis(10);
 /// Turns of each side in a duel; even.
 const TURNS: usize = 30;
@@ -34,9 +33,9 @@ pub(crate) struct Flow {
 
 /// Datagrams per second of two flows that took turns.
 pub(crate) struct Duel {
-    /// The first flow's, turn by turn.
+    /// The first flow's rates, turn by turn.
     pub(crate) first: Vec<f64>,
-    /// The second flow's.
+    /// The second flow's rates.
     pub(crate) second: Vec<f64>,
 }
 
@@ -75,8 +74,8 @@ impl Flow {
     }
 }
 
-/// Two flows in turns so short that the machine's speed hardly changes between
-/// them, each as often after the other as before it.
+/// Runs two flows in turns. The turns are so short that the machine's speed hardly changes between
+/// them. Each flow comes first equally often.
 pub(crate) fn duel(first: &Flow, second: &Flow) -> Result<Duel> {
     alone(|| {
         let mut duel = Duel {

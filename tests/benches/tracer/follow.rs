@@ -1,4 +1,4 @@
-//! `tracer follow` as a user runs it, with a watch on it.
+//! `tracer follow` as a user runs it, with measurements.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,25 +13,25 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tracer_tests::{Lab, Pod, process};
 
-/// Which `tracer` to run.
+/// The variable that names the tested `tracer`.
 const BINARY: &str = "TRACER_BIN";
-/// More than starting or ending may ever take.
+/// The time limit of starting or ending.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Exit codes: something was followed, and nothing was there to follow.
+/// Exit codes of a success: something was followed, or there was nothing to follow.
 const GOOD: [i32; 2] = [0, 4];
 
-/// A running follow; killed when dropped.
+/// A running follow, which is killed when this value is dropped.
 pub(crate) struct Follow {
     child: Child,
     lines: Receiver<String>,
     errors: Receiver<String>,
-    /// From the start of the process to its ready line.
+    /// The time from the start of the process to its ready line.
     pub(crate) ready_after: Duration,
 }
 
 /// A follow that has ended.
 pub(crate) struct Ended {
-    /// From the interrupt to the end of the process.
+    /// The time from the interrupt to the end of the process.
     pub(crate) after: Duration,
     /// The last line: `tracer.summary/1`.
     pub(crate) summary: Value,
@@ -40,14 +40,14 @@ pub(crate) struct Ended {
 /// CPU time that a process has used.
 #[derive(Clone, Copy)]
 pub(crate) struct Cpu {
-    /// As the kernel accounts for it, usually in hundredths of a second.
+    /// The kernel's accounting, usually in hundredths of a second.
     pub(crate) ticks: u64,
-    /// As its scheduler measures it, all threads together.
+    /// The scheduler's measurement, for all threads together.
     pub(crate) time: Duration,
 }
 
 impl Follow {
-    /// Follows what one pod sends another, and waits until all is attached.
+    /// Follows the packets from one pod to another, and waits until all programs are attached.
     pub(crate) fn start(lab: &Lab, [from, to]: [&Pod; 2], options: &[&str]) -> Result<Self> {
         let mut command = process::command(&binary()?.to_string_lossy());
         let name = |pod: &Pod| format!("{}/{}", pod.namespace, pod.name);
@@ -100,8 +100,8 @@ impl Follow {
     pub(crate) fn cpu(&self) -> Result<Cpu> {
         let process = format!("/proc/{}", self.child.id());
         let stat = fs::read_to_string(format!("{process}/stat"))?;
-        // The name in parentheses may hold anything; utime and stime are the
-        // 12th and 13th fields behind it (proc_pid_stat(5)).
+        // The name in parentheses may contain anything. utime and stime are the 12th and 13th
+        // fields after it (proc_pid_stat(5)).
         let (_, fields) = stat.rsplit_once(')').context("unknown stat")?;
         let times = fields.split_whitespace().skip(11).take(2);
         let ticks = times.map(str::parse::<u64>).sum::<Result<_, _>>()?;
@@ -118,7 +118,7 @@ impl Follow {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
 
-    /// What it said on standard error, once it ends.
+    /// Kills the process, and returns its standard error.
     fn end(&mut self) -> Result<String> {
         self.child.kill()?;
         Ok(self.errors.recv_timeout(LIMIT)?.trim().to_owned())
@@ -127,7 +127,7 @@ impl Follow {
 
 impl Drop for Follow {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -139,8 +139,8 @@ fn binary() -> Result<OsString> {
     })
 }
 
-/// Reads to the end, so that the program never waits for room, and tells the
-/// first line as soon as it is there, the last one when it is certain.
+/// Reads a pipe to its end, so that the program never blocks. Sends the first line as soon as it
+/// comes, and the last line at the end.
 fn first_and_last(pipe: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
@@ -152,7 +152,7 @@ fn first_and_last(pipe: ChildStdout) -> Receiver<String> {
             std::mem::swap(&mut line, &mut last);
             line.clear();
             if std::mem::take(&mut first) {
-                // Nobody listens any more when the follow was dropped.
+                // Nobody listens any more once the follow was dropped.
                 let _ = sender.send(String::from_utf8_lossy(&last).into_owned());
             }
         }
@@ -161,13 +161,13 @@ fn first_and_last(pipe: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-/// Reads to the end, and tells all of it then.
+/// Reads a pipe to its end, and sends its content then.
 fn collect(mut pipe: ChildStderr) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut text = String::new();
-        // What was read before an error still helps to explain a failure, and
-        // nobody listens any more when the follow was dropped.
+        // The data before an error still helps to explain a failure. Nobody listens any more once
+        // the follow was dropped.
         let _ = pipe.read_to_string(&mut text);
         let _ = sender.send(text);
     });

@@ -1,9 +1,9 @@
-//! The benchmark behind `cargo xtask bench`: what tracer costs the packets, the
-//! machine and the user, side by side with what is there without it.
+//! The benchmark behind `cargo xtask bench`: tracer's costs for packets, for the machine and for
+//! the user, compared with the same without tracer.
 //!
-//! Needs root, but for `events`; with arguments, only the parts they name:
-//! `cost`, `throughput`, `times`, `drops`, `events`. The tables on standard output
-//! are Markdown. It fails if a bound is missed.
+//! The benchmark needs root, except for `events`. Arguments select parts: `cost`, `throughput`,
+//! `times`, `drops`, `events`. The tables on standard output are Markdown. A missed bound is a
+//! failure.
 
 mod alone;
 mod cost;
@@ -25,7 +25,7 @@ use tracer_tests::{Lab, LabSpec};
 
 use report::Report;
 
-/// What can be measured alone.
+/// The parts that can be measured separately.
 const PARTS: [&str; 5] = ["cost", "throughput", "times", "drops", "events"];
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Report> {
-    // `cargo bench` adds this one.
+    // `cargo bench` adds the argument `--bench`.
     let parts: Vec<_> = env::args()
         .skip(1)
         .filter(|part| part != "--bench")
@@ -87,7 +87,7 @@ fn lab() -> Result<Lab> {
     })
 }
 
-/// Two labs that differ in nothing but the names of their namespaces.
+/// Two labs that differ only in the names of their namespaces.
 fn labs() -> Result<[Lab; 2]> {
     let first = lab()?;
     let second = LabSpec {

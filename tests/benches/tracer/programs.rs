@@ -1,5 +1,5 @@
-//! The kernel programs, loaded as an agent loads them but attached to
-//! nothing: the kernel itself runs them, on a frame of ours, as often as told.
+//! The kernel programs, loaded as an agent loads them, but not attached. The kernel itself runs
+//! them on a given frame, as often as requested.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
@@ -20,65 +20,65 @@ use tracer_common::filter::{
 };
 use tracer_tests::frames::{TCP, UDP};
 
-/// The program that is measured.
+/// The measured program.
 pub(crate) const OBSERVE: &str = "tracer_ingress";
-/// That which it goes on in where a glance does not suffice.
+/// Its closer, which it tail-calls if a glance does not settle a packet.
 const CLOSER: &str = "tracer_closer";
-/// The least that a program can do.
+/// An empty program, as the least that a program can cost.
 pub(crate) const EMPTY: &str = "tracer_empty";
 
-/// The same at XDP.
+/// The measured program at XDP, and its closer.
 pub(crate) const XDP_OBSERVE: &str = "tracer_xdp";
 const XDP_CLOSER: &str = "tracer_xdp_closer";
 pub(crate) const XDP_EMPTY: &str = "tracer_xdp_empty";
 
-/// The port that is taken for VXLAN.
+/// The UDP port of VXLAN.
 pub(crate) const VXLAN_PORT: u16 = 8472;
-/// The port that is taken for Geneve.
+/// The UDP port of Geneve.
 pub(crate) const GENEVE_PORT: u16 = 6081;
-/// The port that all pairs ask for.
+/// The destination port of all pairs.
 pub(crate) const SERVICE_PORT: u16 = 8080;
 
-/// What an agent's ring buffer has by default, in bytes.
+/// The default size of an agent's ring buffer, in bytes.
 const RING: u32 = 8 << 20;
-/// As many runs as there is room for events, each with its 8-byte header.
+/// The number of runs whose events fit into the ring buffer, each with its 8-byte header.
 pub(crate) const ROOM: u32 = 32 << 10;
 const _: () = assert!(ROOM as usize * (size_of::<HopEvent>() + 8) < RING as usize);
 
-/// Room for the addresses and pairs of a filter.
+/// The size of a filter's tables for addresses and pairs.
 const ENTRIES: u32 = 1 << 15;
-/// The first of the others' addresses.
+/// The first of the further addresses.
 const OTHERS: Ipv4Addr = Ipv4Addr::new(10, 128, 0, 0);
 
 /// `BPF_PROG_TEST_RUN` gives packets the loopback device.
 const LOOPBACK: u32 = 1;
 
-/// Where the program counts what it sees there.
+/// The slot in which the program counts packets of the loopback device.
 fn slot_of_loopback(program: &str) -> u32 {
     let place = if program == XDP_OBSERVE { XDP } else { INGRESS };
     slot(LOOPBACK, place)
 }
 
-/// Generation of the filter, and with it the slot of its tables.
+/// The generation of the filter, which decides the slot of its tables.
 const GENERATION: u32 = 1;
 
-/// The loaded programs, their filter in force.
+/// The loaded programs, with their filter in force.
 pub(crate) struct Programs {
     ebpf: Ebpf,
     events: RingBuf<aya::maps::MapData>,
 }
 
-/// What loading a program took and made.
+/// The size of a loaded program.
 pub(crate) struct Size {
     /// Instructions that the verifier followed, all paths together.
     pub(crate) verified: u32,
-    /// Instructions of the program as the kernel keeps it.
+    /// Instructions of the program in the kernel.
     pub(crate) translated: u32,
-    /// Bytes of machine code.
+    /// Size of the machine code, bytes.
     pub(crate) jited: u32,
 }
 
-/// How many dual-stack pairs of pods the filter has: two pairs of addresses each.
+/// The number of dual-stack pairs of pods in the filter, each with two pairs of addresses.
 pub(crate) const PODS: u8 = 32;
 
 /// Two pods that talk to each other: source and destination.
@@ -87,12 +87,12 @@ pub(crate) struct Pair {
     pub(crate) v6: [Ipv6Addr; 2],
 }
 
-/// One of the [`PODS`] pairs that are in the filter.
+/// One of the [`PODS`] pairs in the filter.
 pub(crate) fn followed(index: u8) -> Pair {
     pair([1, 2], index)
 }
 
-/// A pair that is not.
+/// A pair that is not in the filter.
 pub(crate) fn unfollowed(index: u8) -> Pair {
     pair([101, 102], index)
 }
@@ -117,7 +117,7 @@ fn pair(nodes: [u8; 2], index: u8) -> Pair {
 }
 
 impl Programs {
-    /// Loads the programs and fills their filter, with as many addresses of others, too.
+    /// Loads the programs, and fills their filter, with `others` further addresses.
     pub(crate) fn load(others: u32) -> Result<Self> {
         let load = Load {
             ports: TunnelPorts {
@@ -157,7 +157,7 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Follows pairs of pods, and pairs of others.
+    /// Arms the filter with pairs of pods, and with pairs of further addresses.
     fn arm(&mut self, others: u32) -> Result<()> {
         let slot = GENERATION % 2;
         let mut pairs = Vec::new();
@@ -224,12 +224,12 @@ impl Programs {
         Ok(())
     }
 
-    /// Runs a program on `frame`, `repeat` times; ns per run.
+    /// Runs a program on `frame`, `repeat` times, and returns ns per run.
     ///
-    /// By our own clock: the kernel's figure is in whole nanoseconds, a tenth
-    /// of what the empty program takes. Of XDP it is the kernel's: that patches
-    /// its own text before it runs such a program (`bpf_prog_change_xdp`), which takes
-    /// longer than all runs.
+    /// The time is by this process's clock, because the kernel's figure is in whole nanoseconds, a
+    /// tenth of the empty program's time. For XDP, the kernel's figure counts. The kernel patches
+    /// its own text before it runs such a program (`bpf_prog_change_xdp`), which takes longer than
+    /// all runs.
     pub(crate) fn time(&mut self, program: &str, frame: &[u8], repeat: u32) -> Result<f64> {
         /// `TC_ACT_UNSPEC` and `XDP_PASS`.
         const PASSES: [u32; 2] = [u32::MAX, 2];
@@ -264,8 +264,7 @@ impl Programs {
         Ok(ns)
     }
 
-    /// Attaches the program that does nothing, as an agent would its own, in
-    /// this thread's network namespace.
+    /// Attaches the empty program as an agent attaches its own, in this thread's network namespace.
     pub(crate) fn attach_empty(&mut self, interface: &str, direction: TcAttachType) -> Result<()> {
         let first = TcAttachOptions::TcxOrder(LinkOrder::first());
         classifier(&mut self.ebpf, EMPTY)?
@@ -274,8 +273,8 @@ impl Programs {
         Ok(())
     }
 
-    /// How many runs the kernel has taken the time of: BPF statistics, which
-    /// somebody else may have switched on, cost more than what is measured.
+    /// The number of runs that the kernel has timed. Another program may have enabled BPF
+    /// statistics, which cost more than the measured programs.
     pub(crate) fn timed_by_kernel(&mut self) -> Result<u64> {
         let mut runs = 0;
         for name in [EMPTY, OBSERVE] {
@@ -287,7 +286,7 @@ impl Programs {
         Ok(runs)
     }
 
-    /// Takes all events off the ring buffer and counts those that can be read.
+    /// Takes all events off the ring buffer, and counts the readable ones.
     pub(crate) fn drain(&mut self) -> u64 {
         let mut events = 0;
         while let Some(record) = self.events.next() {
@@ -296,14 +295,14 @@ impl Programs {
         events
     }
 
-    /// How many packets a program counted so.
+    /// The number of packets in one of a program's counters.
     pub(crate) fn counted(&mut self, program: &str, counter: Counter) -> Result<u64> {
         let map: PerCpuArray<_, Counters> = self.map("COUNTERS")?;
         let cpus = map.get(&slot_of_loopback(program), 0)?;
         Ok(cpus.iter().map(|cpu| cpu.get(counter)).sum())
     }
 
-    /// How large the measured program is, and that which it goes on in.
+    /// The sizes of the measured program and of its closer.
     pub(crate) fn size(&mut self) -> Result<[Size; 2]> {
         let mut size = |name| -> Result<Size> {
             let info = classifier(&mut self.ebpf, name)?.info()?;

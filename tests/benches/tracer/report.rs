@@ -1,9 +1,8 @@
-//! What was measured, as Markdown that can be read on a terminal too, and
-//! whether all of it is within its bounds.
+//! The results as Markdown, which is also readable on a terminal, and the missed bounds.
 
 use std::fmt;
 
-/// All tables, and what is out of bounds.
+/// All tables, and the missed bounds.
 #[derive(Default)]
 pub(crate) struct Report {
     tables: Vec<Table>,
@@ -17,7 +16,7 @@ pub(crate) struct Table {
 }
 
 impl Report {
-    /// Judges a figure. Returns what the table says about it.
+    /// Judges a figure. Returns the text for the table.
     pub(crate) fn judge(&mut self, what: &str, held: bool, bound: &str) -> String {
         if held {
             return format!("{bound}: held");
@@ -26,19 +25,19 @@ impl Report {
         format!("{bound}: **missed**")
     }
 
-    /// Adds a table, shown below those before it.
+    /// Adds a table after the earlier ones.
     pub(crate) fn add(&mut self, table: Table) {
         self.tables.push(table);
     }
 
-    /// What is out of bounds.
+    /// The missed bounds.
     pub(crate) fn missed(&self) -> &[String] {
         &self.missed
     }
 }
 
 impl Table {
-    /// An empty table; `note` stands below it and tells how it was taken.
+    /// An empty table. `note` comes below it, and says how the figures were measured.
     pub(crate) fn new(columns: &[&str], note: String) -> Self {
         let rows = vec![columns.iter().map(ToString::to_string).collect()];
         Self { rows, note }

@@ -1,7 +1,6 @@
-//! Figures of a machine that does other things as well: medians, and how far
-//! the middle half of them lies apart.
+//! Statistics for a machine that also runs other programs: medians and quartiles.
 
-/// Measurements of one thing, at least one, in order.
+/// Sorted measurements of one figure, at least one.
 pub(crate) struct Sample(Vec<f64>);
 
 impl Sample {
@@ -15,7 +14,7 @@ impl Sample {
         self.quantile(0.5)
     }
 
-    /// A quarter of the values lies below the first, a quarter above the second.
+    /// A quarter of the values is below the first, and a quarter is above the second.
     pub(crate) fn quartiles(&self) -> [f64; 2] {
         [0.25, 0.75].map(|share| self.quantile(share))
     }
@@ -24,7 +23,7 @@ impl Sample {
         self.quantile(1.0)
     }
 
-    /// Between two values, by how near each is.
+    /// Interpolates between two values.
     fn quantile(&self, share: f64) -> f64 {
         let at = share * (self.0.len() - 1) as f64;
         let below = self.0[at.floor() as usize];

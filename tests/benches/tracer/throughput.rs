@@ -1,11 +1,10 @@
-//! How many packets per second get from one pod to another, over VXLAN, on a
-//! machine that pays for both nodes: without tracer, and beside it.
+//! The number of packets per second from one pod to another, over VXLAN, without and with tracer.
+//! One machine runs both nodes.
 //!
-//! A machine's speed changes by more, from one second to the next, than what
-//! is to be found out. So there are two labs alike, one with tracer and one
-//! without, and their flows take turns of a few milliseconds; which lab is the
-//! one with tracer changes from round to round. That the method is fair shows
-//! where neither has anything: the ratio is 1.
+//! A machine's speed changes more, from one second to the next, than tracer changes the throughput.
+//! Therefore there are two equal labs, one with tracer and one without. Their flows take turns of a
+//! few milliseconds, and the labs swap roles from round to round. Without tracer in either lab, the
+//! ratio is 1, which shows that the method is fair.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Stdio};
@@ -20,29 +19,29 @@ use crate::programs::Programs;
 use crate::report::{Report, Table};
 use crate::sample::Sample;
 
-/// How often each kind takes its turn: even, so that each lab has the same share.
+/// The number of rounds of each kind. It is even, so that each lab has the same share.
 const ROUNDS: usize = 4;
-/// How much of the throughput must be left beside a miss.
+/// The least share of the throughput that must remain with a miss.
 const MISS_BOUND: f64 = 0.95;
-/// More events per second than there can be.
+/// A budget above any possible number of events per second.
 const UNLIMITED: &str = "4000000000";
 
-/// What one of the labs has to bear.
+/// The programs that run in one of the labs.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Nothing, as the other one.
+    /// Nothing, as in the other lab.
     Nothing,
-    /// Programs that do nothing, where a miss passes.
+    /// Empty programs, at the points that a miss passes.
     Empty,
     /// A follow of two other pods.
     OtherPods,
-    /// A follow of the same pods, and of another protocol.
+    /// A follow of the same pods, with another protocol.
     OtherProtocol,
-    /// A follow of the flow, as users have it.
+    /// A follow of the flow with the usual options.
     Match,
-    /// A follow of the flow, every packet of it.
+    /// A follow of every packet of the flow.
     MatchAll,
-    /// A capture of whole packets.
+    /// A tcpdump of whole packets.
     Tcpdump,
 }
 
@@ -59,23 +58,23 @@ const KINDS: [(Kind, &str); 7] = [
     (Kind::Tcpdump, "tcpdump on the 8 interfaces"),
 ];
 
-/// What was measured of one kind.
+/// The measurements of one kind.
 #[derive(Default)]
 struct Results {
     rates: Vec<f64>,
     ratios: Vec<f64>,
     /// Rates of the flow in the other lab.
     without: Vec<f64>,
-    /// Events written, and events that should have been.
+    /// The number of written events, and the number of expected events.
     events: [u64; 2],
 }
 
-/// How many seconds follows of a flood took to end.
+/// The times that follows of a flood took to end, in seconds.
 #[derive(Default)]
 pub(crate) struct Exits {
     /// With the default budget of events.
     pub(crate) budget: Vec<f64>,
-    /// Without one.
+    /// Without a budget of events.
     pub(crate) no_budget: Vec<f64>,
 }
 
@@ -89,7 +88,7 @@ pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Exits> {
         let (with, without) = (round % 2, 1 - round % 2);
         let run = || duel(&flows[with], &flows[without]);
         for place in 0..KINDS.len() {
-            // Forth in one round and back in the next.
+            // The order of the kinds alternates from round to round.
             let index = [place, KINDS.len() - 1 - place][with];
             let result = &mut results[index];
             let (duel, ended) = bear(KINDS[index].0, &labs[with], run)?;
@@ -109,7 +108,7 @@ pub(crate) fn measure(report: &mut Report, labs: &[Lab; 2]) -> Result<Exits> {
     Ok(exits)
 }
 
-/// Has a lab bear something while `run` runs.
+/// Runs the programs of a kind in a lab during `run`.
 fn bear(
     kind: Kind,
     lab: &Lab,
@@ -228,7 +227,7 @@ fn shared_interfaces(node: &Node) -> [&str; 3] {
     [&node.bridge, &node.overlay, &node.uplink]
 }
 
-/// Attaches programs that do nothing to both directions of shared interfaces.
+/// Attaches empty programs to both directions of shared interfaces.
 fn attach_empty(lab: &Lab) -> Result<Vec<Programs>> {
     let attach = |node: &Node| {
         let mut programs = Programs::load(0)?;
@@ -245,7 +244,7 @@ fn attach_empty(lab: &Lab) -> Result<Vec<Programs>> {
         .collect()
 }
 
-/// A running capture; killed when dropped.
+/// A running capture, which is killed when this value is dropped.
 struct Capture {
     child: Child,
     errors: BufReader<ChildStderr>,
@@ -253,7 +252,7 @@ struct Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

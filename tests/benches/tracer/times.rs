@@ -1,5 +1,5 @@
-//! What the user waits for, and what tracer costs while nothing happens, or nothing
-//! that it follows.
+//! The times for which the user waits, and tracer's cost while nothing happens, or nothing that it
+//! follows.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::report::{Report, Table};
 use crate::sample::Sample;
 use crate::throughput::Exits;
 
-/// How often it is started and ended.
+/// The number of starts and ends.
 const ROUNDS: usize = 5;
-/// How long it is watched doing nothing.
+/// The duration of the idle measurement.
 const IDLE: Duration = Duration::from_secs(2);
 
-/// How many interfaces of others come and go.
+/// The number of unrelated interfaces that come and go.
 const STRANGERS: usize = 100;
 
-/// Within how many seconds it must be ready.
+/// Limit of the time to start, in seconds.
 const START_BOUND: f64 = 2.0;
-/// Within how many seconds it must end.
+/// Limit of the time to end, in seconds.
 const EXIT_BOUND: f64 = 1.0;
-/// The share of a CPU that it may take while others come and go.
+/// Limit of the share of a CPU while unrelated interfaces come and go.
 const STRANGERS_BOUND: f64 = 0.25;
 
 /// Measures, and adds a table.
@@ -39,8 +39,8 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
         starts.push(follow.ready_after.as_secs_f64());
         exits.push(follow.interrupt()?.after.as_secs_f64());
     }
-    // Of one protocol: ARP, by which the kernel asks after its neighbours five seconds
-    // after they were used, would be traffic.
+    // The follow has one protocol. Otherwise ARP would be traffic: the kernel asks for its
+    // neighbours again five seconds after they were used.
     let follow = Follow::start(lab, ends, &["--proto", "tcp"])?;
     let before = follow.cpu()?;
     thread::sleep(IDLE);
@@ -87,8 +87,8 @@ pub(crate) fn measure(report: &mut Report, lab: &Lab, flooded: Exits) -> Result<
     Ok(())
 }
 
-/// The share of a CPU that a follow takes while interfaces that it has nothing to do
-/// with come and go on a node of its.
+/// The share of a CPU that a follow takes while unrelated interfaces come and go on one of its
+/// nodes.
 fn strangers(lab: &Lab) -> Result<Sample> {
     let ends = [&lab.pods[0], &lab.pods[lab.pods.len() - 1]];
     let mut shares = Vec::new();

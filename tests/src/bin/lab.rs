@@ -1,6 +1,6 @@
-//! Holds a lab up for somebody who wants to look around in it, until its
-//! standard input ends: `lab [NODES [PODS_PER_NODE]]`. Machines that each play a node of
-//! one run `lab serve`, and `lab relay SOCKET` leads to one of their serial lines.
+//! Holds a lab up for a user who wants to look around in it, until standard input ends: `lab [NODES
+//! [PODS_PER_NODE]]`. Machines that each play a node of a lab run `lab serve`, and `lab relay
+//! SOCKET` leads to one of their serial lines.
 
 use std::env;
 use std::io::{self, Read};

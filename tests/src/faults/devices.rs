@@ -11,7 +11,7 @@ use crate::{Node, Pod, Wiring};
 /// See [`super`].
 pub(super) fn all() -> Vec<Fault> {
     vec![
-        // The neighbour entry would live for half a minute.
+        // Otherwise the neighbour entry would stay valid for half a minute.
         Fault::new("pod-down", |stage| {
             pod_down(stage)?;
             forget_b(stage)
@@ -26,8 +26,8 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .of_neighbours()
         .on(Wiring::has_bridge),
-        // Listening, which lets nothing pass either: what is blocked, the
-        // bridge would at once make forwarding again.
+        // The state is LISTENING, in which nothing passes either. The bridge would set a BLOCKING
+        // port to FORWARDING at once.
         Fault::new("bridge-port-blocked-near", |stage| {
             port_state(stage.near(), stage.a(), LISTENING)
         })
@@ -44,7 +44,7 @@ pub(super) fn all() -> Vec<Fault> {
             forget_b(stage)
         })
         .of_neighbours(),
-        // Without a receiver: its socket would keep the namespace alive.
+        // There is no receiver, because its socket would keep the namespace alive.
         Fault::new("pod-gone", pod_gone)
             .traffic(Traffic::datagrams_to(Receiver::Nobody, 10))
             .of_neighbours(),
@@ -55,7 +55,7 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .beside(Beside::OnOneNode),
         Fault::new("qdisc-limit", qdisc_limit).traffic(Traffic::many_datagrams(20, 1000)),
-        // In IPv6 a checksum of 0 is not for every tunnel.
+        // In IPv6, not every tunnel accepts a checksum of 0.
         Fault::new("outer-checksum", outer_checksum)
             .on(|wiring| in_udp(wiring) && !wiring.underlay_is_v6(true)),
     ]
@@ -70,16 +70,15 @@ fn pod_down(stage: &Stage) -> Result<()> {
     without_carrier(&stage.far().netns, &b.veth)
 }
 
-/// Takes the pod's carrier away, and waits until the kernel has noticed and
-/// forgotten the pod's neighbours: until then packets still reach the dead end
-/// of the pair.
+/// Takes the pod's carrier away, and waits until the kernel has noticed and has forgotten the pod's
+/// neighbours. Until then, packets still reach the dead end of the pair.
 fn sender_veth_down(stage: &Stage) -> Result<()> {
     let (near, a) = (stage.near(), stage.a());
     near.netns.run(&format!("ip link set {} down", a.veth))?;
     without_carrier(&a.netns, &a.interface)
 }
 
-/// Waits until the other end of a pair being down has come to this one.
+/// Waits until this end of a pair has noticed that its peer is down.
 fn without_carrier(netns: &Netns, device: &str) -> Result<()> {
     until("there is no carrier", || {
         let link = netns.run(&format!("ip -o link show dev {device}"))?;
@@ -87,8 +86,8 @@ fn without_carrier(netns: &Netns, device: &str) -> Result<()> {
     })
 }
 
-/// Makes the far node ask anew who has the pod's address. Without a bridge, it has
-/// forgotten with the carrier.
+/// Makes the far node ask again who has the pod's address. Without a bridge, the node has forgotten
+/// the neighbour when the carrier went.
 fn forget_b(stage: &Stage) -> Result<()> {
     if !stage.lab.wiring.has_bridge() {
         return Ok(());
@@ -118,17 +117,17 @@ fn pod_gone(stage: &Stage) -> Result<()> {
     forget_b(stage)
 }
 
-/// A token bucket before the pod that lets two of the datagrams through at
-/// once, keeps two, and drops the rest.
+/// Puts a token bucket before the pod. It lets two of the datagrams through at once, keeps two, and
+/// drops the rest.
 fn qdisc_limit(stage: &Stage) -> Result<()> {
     let (far, veth) = (stage.far(), &stage.b().veth);
     let words = format!("tc qdisc add dev {veth} root tbf rate 8kbit burst 2400 limit 2400");
     far.netns.run(&words).map(drop)
 }
 
-/// The middle box writes a checksum over the outer UDP header's, which was 0:
-/// none. The near uplink must not leave the inner checksum to the hardware, or
-/// the far node believes that all checksums are still to be made.
+/// The middle box overwrites the outer UDP header's checksum, which was 0, for "none". The near
+/// uplink must not offload the inner checksum. Otherwise the far node assumes that all checksums
+/// are still missing.
 fn outer_checksum(stage: &Stage) -> Result<()> {
     let (near, middle) = (stage.near(), &stage.lab.middle);
     near.netns

@@ -11,8 +11,8 @@ use nix::sys::socket::{
 
 use crate::Pod;
 
-/// Sends DF, and what is larger than the path's MTU as well: no ICMP error
-/// changes what is sent (`IP_PMTUDISC_PROBE`, ip(7)).
+/// Makes a socket send with DF, also packets larger than the path's MTU. ICMP errors do not change
+/// what the socket sends (`IP_PMTUDISC_PROBE`, ip(7)).
 pub(super) fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
     let (level, option, value): (_, _, libc::c_int) = match source {
         IpAddr::V4(_) => (
@@ -34,7 +34,7 @@ pub(super) fn never_cut(socket: &UdpSocket, source: IpAddr) -> Result<()> {
     Ok(())
 }
 
-/// A TCP socket bound to `address`; without a port there, to one of its own.
+/// A TCP socket bound to `address`. Without a port in `address`, the kernel chooses one.
 pub(super) fn tcp(address: SocketAddr, flags: libc::c_int) -> Result<OwnedFd> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
@@ -57,25 +57,24 @@ pub(super) fn port_of(socket: &OwnedFd) -> Result<u16> {
     v4.or(v6).context("a TCP socket has a port")
 }
 
-/// Makes a connection that the server closes first: its end stays in TIME_WAIT
-/// and remembers the client's last timestamp. Returns the client's port, and a
-/// timestamp long before that one.
+/// Makes a connection that the server closes first, so that the server's end stays in TIME_WAIT and
+/// remembers the client's last timestamp. Returns the client's port, and a timestamp long before
+/// the last one.
 pub(super) fn end_in_time_wait(
     from: &Pod,
     to: &Pod,
     server: &TcpListener,
     address: SocketAddr,
 ) -> Result<(u16, u32)> {
-    // Else the resets of the client, which knows of no connection any more,
-    // would end it (RFC 1337).
+    // Otherwise the client's resets would end this state, as the client has forgotten the
+    // connection (RFC 1337).
     to.netns.sysctl(&[("ipv4/tcp_rfc1337", "1")])?;
     let client = from.netns.enter(|| TcpStream::connect(address))?;
     let (accepted, _) = server.accept()?;
     let port = client.local_addr()?.port();
     let mut now: u32 = 0;
     let mut length = size_of_val(&now) as libc::socklen_t;
-    // SAFETY: both pointers are to values of the size that the option has, which
-    // outlive the call.
+    // SAFETY: both pointers are to values of the option's size, which outlive the call.
     let result = unsafe {
         libc::getsockopt(
             client.as_raw_fd(),
@@ -87,7 +86,7 @@ pub(super) fn end_in_time_wait(
     };
     ensure!(result == 0, std::io::Error::last_os_error());
     drop(accepted);
-    // The end of the stream: the server's FIN is there.
+    // The end of the stream shows that the server's FIN has come.
     ensure!(std::io::Read::read(&mut &client, &mut [0])? == 0);
     drop(client);
     Ok((port, now.wrapping_sub(1_000_000)))

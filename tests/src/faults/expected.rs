@@ -1,5 +1,5 @@
-//! What a fault must show, by the kernel's source: the tables in
-//! `tests/faults`, one per kernel. Their format is in `tests/faults/README.md`.
+//! The expected effects of each fault, by the kernel's source: the tables in `tests/faults`, one
+//! per kernel. `tests/faults/README.md` describes their format.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::Wiring;
 use crate::lab::Release;
 
-/// The tables, by the beginning of the kernel's release: what the first one says of
-/// a fault stands instead of what the others say.
+/// The tables, by the beginning of the kernel's release. If several tables have a fault, the first
+/// one counts.
 const TABLES: [(&str, &[&str]); 2] = [
     ("6.18.", &[LINUX_6_18]),
     (
@@ -19,75 +19,75 @@ const TABLES: [(&str, &[&str]); 2] = [
 ];
 const LINUX_6_18: &str = include_str!("../../faults/linux-6.18.tsv");
 
-/// Faults about which kernels without a table say too little for a verdict, and why.
+/// Faults that kernels without a table report too vaguely for a verdict, with the reasons.
 const UNKNOWN: &str = include_str!("../../faults/unknown.tsv");
 
 /// A kernel's tables.
 #[derive(Debug)]
 pub struct Table {
     tables: Vec<Vec<Expected>>,
-    /// Whether they are another kernel's: where a packet is dropped is the same, but
-    /// not what the kernel says of it; and from that less may follow, for these.
+    /// Set if the tables belong to another kernel. That kernel drops packets at the same places,
+    /// but with other reasons. For these faults, no verdict may follow from its reports.
     others: Option<Vec<Unknown>>,
 }
 
-/// Faults of which a kernel may say too little.
+/// Faults that a kernel may report too vaguely.
 #[derive(Debug)]
 struct Unknown {
     faults: Vec<String>,
     families: String,
 }
 
-/// What one fault must show in one family.
+/// The expected effects of one fault in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The fault's name.
     pub fault: String,
-    /// The families that this is true of.
+    /// The families to which the row applies.
     families: String,
-    /// The wirings that this is true of; empty for all of which no other row says
-    /// something else.
+    /// The wirings to which the row applies. If empty, the row applies to all wirings without a row
+    /// of their own.
     wirings: Vec<String>,
-    /// The verdicts that its packets may get. The first must occur.
+    /// The verdicts that the fault's packets may get. The first must occur.
     pub verdicts: Vec<String>,
     /// The one word for the mechanism; `-` for none.
     pub causes: Vec<String>,
-    /// Whether the kernel may say too little for any verdict.
+    /// Whether the kernel may report too little for a verdict.
     pub may_be_unknown: bool,
-    /// Whether the kernel has no table: the reasons and functions are another's.
+    /// Whether the kernel has no table, so that the reasons and functions are another kernel's.
     pub of_another_kernel: bool,
-    /// Where the packet is dropped; `None` if it is nowhere.
+    /// Where the kernel drops the packet; `None` if it does not.
     pub drop: Option<Place>,
-    /// The kernel's source that says so.
+    /// The place in the kernel's source that proves the row.
     pub source: String,
 }
 
-/// Where the kernel drops a packet, and how it says it.
+/// Where the kernel drops a packet, and how it reports the drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Index of the node.
     pub node: usize,
-    /// In whose namespace: `host`, `a`, `b`, `a2` or `b2`.
+    /// The namespace of the drop: `host`, `a`, `b`, `a2` or `b2`.
     pub netns: String,
     /// The role of the interface: `uplink`, `overlay`, `bridge`, `veth`, or
     /// `pod` for a pod's own. Empty: the kernel no longer knows it.
     pub interfaces: Vec<String>,
     /// The reason's name; `*` for any that another kernel may give instead.
     pub reasons: Vec<String>,
-    /// The function that may free it; the compiler's inlining decides.
+    /// The functions that may free the packet: the compiler's inlining decides.
     pub functions: Vec<String>,
 }
 
 impl Table {
-    /// The table of the running kernel, or what must be true of it without one.
+    /// The table of the running kernel, or what holds without a table.
     ///
     /// # Errors
-    /// If it cannot be understood.
+    /// If a table cannot be parsed.
     pub fn of_this_kernel() -> Result<Self> {
         Self::of(&Release::own())
     }
 
-    /// The table of a release, or what must be true of it without one.
+    /// The table of a release, or what holds without a table.
     ///
     /// # Errors
     /// As [`Table::of_this_kernel`].
@@ -107,10 +107,10 @@ impl Table {
         })
     }
 
-    /// What `fault` must show with a wiring.
+    /// The expected effects of `fault` with a wiring.
     ///
     /// # Errors
-    /// If no table says.
+    /// If no table has the fault.
     pub fn expect(&self, fault: &str, v6: bool, wiring: Wiring) -> Result<Expected> {
         let family = if v6 { '6' } else { '4' };
         let name = format!("{wiring:?}");
@@ -118,7 +118,7 @@ impl Table {
             let of_wiring = row.wirings.is_empty() || row.is_of(&name);
             row.fault == fault && row.families.contains(family) && of_wiring
         };
-        // What is said of the wiring goes before what is said of all.
+        // A row for the wiring takes precedence over a row for all wirings.
         let rows = self.tables.iter().flatten().filter(is);
         let row = rows.min_by_key(|row| row.wirings.is_empty());
         let row =
@@ -133,7 +133,7 @@ impl Table {
         Ok(row.on_another_kernel(may_be_unknown))
     }
 
-    /// Each fault's name and families in it.
+    /// Each fault's name, with each of its families.
     pub fn faults(&self) -> impl Iterator<Item = (&str, bool)> {
         let families = |row: &Expected| {
             [('4', false), ('6', true)].map(|(c, v6)| (row.families.contains(c), v6))
@@ -146,7 +146,7 @@ impl Table {
 }
 
 impl Expected {
-    /// Whether it was written for a wiring: by its name, or `Calico*`.
+    /// Whether the row was written for a wiring: by its name, or by `Calico*`.
     fn is_of(&self, wiring: &str) -> bool {
         self.wirings
             .iter()
@@ -156,8 +156,8 @@ impl Expected {
             })
     }
 
-    /// The same where a wiring lacks a device: a node without a bridge routes to
-    /// the hosts' ends of its pods' interfaces, and without a tunnel to its uplink.
+    /// Replaces interfaces that a wiring lacks. A node without a bridge routes to the veth peers of
+    /// its pods, and a node without a tunnel to its uplink.
     fn with(mut self, wiring: Wiring) -> Self {
         let interfaces = self.drop.iter_mut().flat_map(|drop| &mut drop.interfaces);
         for interface in interfaces {
@@ -171,8 +171,7 @@ impl Expected {
         self
     }
 
-    /// What of it is true on a kernel without a table: another reason and function may
-    /// stand for it, and so another cause.
+    /// Keeps what holds on a kernel without a table. Reason, function and cause may differ there.
     fn on_another_kernel(mut self, may_be_unknown: bool) -> Self {
         let any = || "*".to_owned();
         self.causes.push(any());
@@ -186,7 +185,7 @@ impl Expected {
     }
 }
 
-/// Reads a table, or names the line that cannot be understood.
+/// Parses a table. The error names the line that cannot be parsed.
 fn parse(text: &str) -> Result<Vec<Expected>> {
     let mut lines = text.lines().enumerate();
     lines.next();
@@ -204,7 +203,7 @@ fn parse(text: &str) -> Result<Vec<Expected>> {
         .collect()
 }
 
-/// The faults that may be unknown on a release that has no table.
+/// The faults that may be unknown on a release without a table.
 fn unknown(is_before: impl Fn((u32, u32)) -> bool) -> Result<Vec<Unknown>> {
     let mut found = Vec::new();
     for line in UNKNOWN.lines().skip(1) {
@@ -333,7 +332,7 @@ mod tests {
         }
     }
 
-    /// Rows of faults that there are no more would excuse nothing.
+    /// Rows for faults that no longer exist would excuse nothing.
     #[test]
     fn what_may_be_unknown_is_a_fault() {
         let faults = all();

@@ -9,7 +9,7 @@ use super::{Beside, Fault, Fits, NOBODY, Stage, Traffic, in_a_tunnel, in_the_ope
 use crate::Wiring;
 use crate::netns::Netns;
 
-/// Where a rule stands.
+/// The place of a rule.
 #[derive(Clone, Copy, Debug)]
 enum At {
     Near,
@@ -28,7 +28,7 @@ impl At {
         }
     }
 
-    /// Where packets pass there.
+    /// The wirings in which packets pass the place.
     fn fits(self) -> Fits {
         match self {
             Self::Near | Self::Far => with_pairs,
@@ -46,7 +46,7 @@ impl At {
     }
 }
 
-/// Hooks of nftables where the packet is bare, and whether a rule may reject there.
+/// Hooks of nftables that see the bare packet, and whether a rule may reject there.
 const NFT: [(At, &str, bool); 11] = [
     (At::PodA, "output", true),
     (At::PodA, "postrouting", false),
@@ -61,8 +61,7 @@ const NFT: [(At, &str, bool); 11] = [
     (At::PodB, "ingress", true),
 ];
 
-/// Hooks of nftables where the nodes see the outer packet, and whether a rule
-/// may reject there.
+/// Hooks of nftables where the nodes see the outer packet, and whether a rule may reject there.
 const OUTER: [(At, &str, bool); 5] = [
     (At::Near, "output", true),
     (At::Near, "postrouting", false),
@@ -128,12 +127,12 @@ pub(super) fn all() -> Vec<Fault> {
     all.push(policy());
     all.push(prohibited());
     all.push(Fault::new("mac-spoof-check", mac_spoof_check).on(Wiring::has_bridge));
-    // What the packet carries besides its headers.
+    // The rule looks at the packet's state and mark, which no header has.
     let name = "nft-forward-far-marked";
     let marked = "ct state new meta mark set 0x4000 drop";
     all.push(rule(name, At::Far, "forward", Stage::flow, marked).on(At::Far.fits()));
     all.push(Fault::new("invalid-state", invalid_state).traffic(Traffic::Stream));
-    // No connection is new to a node that cannot note any.
+    // A node that cannot add any entry drops all new connections, so only one node is undisturbed.
     all.push(Fault::new("conntrack-full", conntrack_full).beside(Beside::OnOneNode));
     all
 }
@@ -169,7 +168,7 @@ fn rule(
     })
 }
 
-/// A rule at a device, before the host's own rules or behind them.
+/// A rule at a device, before the host's own rules or after them.
 fn netdev(role: &'static str, direction: &'static str) -> Fault {
     Fault::new(format!("netdev-{direction}-{role}"), move |stage| {
         let (near, far) = (stage.near(), stage.far());
@@ -203,8 +202,7 @@ fn iptables(at: At, table: &'static str, chain: &'static str, target: &'static s
         .on(at.fits())
 }
 
-/// Docker sets this policy when it starts: the node forwards nothing that no rule
-/// accepts.
+/// Docker sets this policy when it starts: the node forwards only what a rule accepts.
 fn policy() -> Fault {
     let set = |stage: &Stage, policy: &str| {
         let program = stage.pick("iptables-legacy", "ip6tables-legacy");
@@ -219,8 +217,7 @@ fn policy() -> Fault {
     .on(At::Far.fits())
 }
 
-/// The last rule of firewalld's chain: connections fail with "no route to host",
-/// and ping works.
+/// The last rule of firewalld's chain: connections fail with "no route to host", while ping works.
 fn prohibited() -> Fault {
     let change = |stage: &Stage, verb: &str| {
         let (program, icmp, prohibited) = stage.pick(
@@ -245,8 +242,8 @@ fn prohibited() -> Fault {
     .on(At::Far.fits())
 }
 
-/// The check of a CNI plugin (`macspoofchk`): the pod's port takes frames from one
-/// MAC address only. Then the pod gets another one, and keeps its neighbour.
+/// The check of a CNI plugin (`macspoofchk`): the pod's port takes frames from one MAC address
+/// only. Here the pod gets another MAC address, and keeps its neighbour.
 fn mac_spoof_check(stage: &Stage) -> Result<()> {
     let (near, a) = (stage.near(), stage.a());
     let rules = format!(
@@ -268,7 +265,7 @@ fn mac_spoof_check(stage: &Stage) -> Result<()> {
     stage.ip(&a.netns, &entry)
 }
 
-/// All that comes through the tunnel.
+/// A rule for all packets that come through the tunnel.
 fn iptables_outer(at: At, chain: &'static str) -> Fault {
     let name = format!("iptables-outer-{chain}-{}-drop", at.name()).to_lowercase();
     let change = move |stage: &Stage, verb: &str| {
@@ -290,8 +287,8 @@ fn iptables_outer(at: At, chain: &'static str) -> Fault {
         .on(in_a_tunnel)
 }
 
-/// A connection that connection tracking has not seen the beginning of: it
-/// starts in the middle, which a strict setting calls invalid.
+/// A connection whose beginning connection tracking has not seen. A strict setting calls such a
+/// connection invalid.
 fn invalid_state(stage: &Stage) -> Result<()> {
     let rules = format!(
         "table inet fault {{ chain fault {{ \
@@ -299,19 +296,19 @@ fn invalid_state(stage: &Stage) -> Result<()> {
         stage.flow()
     );
     let netns = &stage.far().netns;
-    // First the rules: they switch connection tracking on, and its settings.
+    // The rules come first, because they enable connection tracking, and with it its settings.
     netns.batch("nft -f -", &rules)?;
     netns.sysctl(&[("netfilter/nf_conntrack_tcp_loose", "0")])
 }
 
-/// More entries than this would take too long to make.
+/// Limit of entries. More would take too long to add.
 const MOST_ENTRIES: u32 = 1 << 20;
 
-/// A table of connections that is full of some that are in use: others make no
-/// room. Each namespace has its own; how many fit is the same for all.
+/// A full table of connections, whose entries are in use and make no room for others. Each
+/// namespace has its own table, and the limit is the same for all.
 fn conntrack_full(stage: &Stage) -> Result<()> {
     let netns = &stage.far().netns;
-    // Switches connection tracking on.
+    // The rule enables connection tracking.
     let rules = "table inet fault { chain fault { \
                  type filter hook prerouting priority 0; ct state established accept; }; }";
     netns.batch("nft -f -", rules)?;

@@ -1,4 +1,4 @@
-//! Programs of somebody else, in tc and XDP, which drop.
+//! Foreign programs in tc and XDP that drop packets.
 
 use anyhow::Result;
 
@@ -46,7 +46,7 @@ pub(super) fn all() -> Vec<Fault> {
             attach(stage, &b.netns, &b.interface, Hook::Xdp, 0)
         })
         .undo(released),
-        // A device whose driver knows nothing of XDP.
+        // The driver of this device does not know XDP.
         Fault::new("xdp-generic-far-overlay", |stage| {
             let far = stage.far();
             attach(stage, &far.netns, stage.overlay(far), Hook::Xdp, 0)
@@ -62,7 +62,7 @@ pub(super) fn all() -> Vec<Fault> {
     ]
 }
 
-/// How many bytes a tunnel's headers are.
+/// The size of a tunnel's headers, bytes.
 fn outer(stage: &Stage) -> i16 {
     let bytes = i16::try_from(stage.lab.wiring.overhead(stage.v6));
     bytes.expect("headers are small")
@@ -73,8 +73,8 @@ fn released(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Drops what is sent to pod *b*, by its address, which is `shift` bytes further on
-/// than in a bare packet.
+/// Attaches a program that drops packets to pod *b*, by its address, which is `shift` bytes further
+/// on than in a bare packet.
 fn attach(stage: &Stage, netns: &Netns, device: &str, hook: Hook, shift: i16) -> Result<()> {
     let program = Program {
         hook,

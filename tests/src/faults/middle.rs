@@ -1,5 +1,5 @@
-//! The box between the nodes, which no agent watches: what is lost there, no
-//! kernel that we ask has dropped.
+//! The box between the nodes, which no agent watches. No observed kernel drops the packets that are
+//! lost there.
 
 use anyhow::Result;
 
@@ -52,9 +52,8 @@ pub(super) fn all() -> Vec<Fault> {
     ]
 }
 
-/// A cloud's network does not let the tunnel's UDP port pass, from the beginning. ARP
-/// does pass: the node asks for its neighbour as soon as it sends, as nodes do all the
-/// time.
+/// A cloud's network blocks the tunnel's UDP port, from the beginning. ARP passes: a node asks for
+/// its neighbour as soon as it sends, and nodes send all the time.
 fn blocks_tunnel(stage: &Stage) -> Result<()> {
     middle(stage, &format!("udp dport {} counter drop", stage.lab.port))?;
     let (near, far) = (stage.near(), stage.far());

@@ -1,14 +1,13 @@
-//! The ways in which a packet between two pods can fail to arrive, each made
-//! on purpose in a [`Lab`]. A diagnosis can only be tested where the truth is
-//! known beforehand; here it is, because we broke it ourselves.
+//! The ways in which a packet between two pods can fail to arrive, each made on purpose in a
+//! [`Lab`]. A diagnosis can only be tested against a known truth, and here the test itself has made
+//! the fault.
 //!
-//! A [`Fault`] says how it is made and which packets show it. What the kernel
-//! must do then stands apart, in a table per kernel that was written from the
-//! kernel's source ([`expected`]). The faults are sorted by where they strike.
+//! A [`Fault`] says how it is made and which packets show it. The expected effects are separate, in
+//! a table per kernel that was written from the kernel's source ([`expected`]). The faults are
+//! sorted by their place.
 //!
-//! On a [`Stage`] pod *a* on the near node sends to pod *b* on the far one.
-//! Beside them a second pod on each node carries traffic that no fault may
-//! touch.
+//! On a [`Stage`], pod *a* on the near node sends to pod *b* on the far node. A second pod on each
+//! node carries traffic that no fault may affect.
 
 mod devices;
 mod endpoints;
@@ -35,46 +34,46 @@ pub use services::OF_POD;
 pub use stage::Stage;
 pub use traffic::{Sender, Sent, Traffic};
 
-/// The environment variable that leaves only faults with a word in their names.
+/// The environment variable that selects faults by a word in their names.
 pub const NAMED_VARIABLE: &str = "TRACER_FAULTS";
-/// The environment variable that repeats each fault in as many labs.
+/// The environment variable with the number of labs in which each fault is made.
 pub const SEEDS_VARIABLE: &str = "TRACER_FAULT_SEEDS";
-/// The environment variable that says with which wirings faults are made: `all`,
-/// some of them by their names, with commas between, or `turns`: each fault with one
-/// besides the usual one.
+/// The environment variable with the wirings in which faults are made: `all`, the names of some
+/// with commas between, or `turns`. With `turns`, each fault is made with one wiring besides the
+/// usual one.
 pub const WIRINGS_VARIABLE: &str = "TRACER_FAULT_WIRINGS";
-/// The environment variable with a number that says which half of the faults is made
-/// with one more wiring, and which wiring that is: `cargo xtask` gives that of the
-/// commit, so that in time each fault meets each wiring. Without it, 0.
+/// The environment variable with a number that decides which half of the faults is made with one
+/// more wiring, and with which. `cargo xtask` takes the number from the commit, so in time each
+/// fault meets each wiring. The default is 0.
 pub const TURN_VARIABLE: &str = "TRACER_FAULT_TURN";
 
-/// Nobody's MAC address.
+/// A MAC address that no device has.
 const NOBODY: &str = "02:00:5e:00:00:01";
 
 /// Whether a fault makes sense with a wiring.
 type Fits = fn(Wiring) -> bool;
 
-/// Where pods' interfaces have another end on the node.
+/// Wirings in which pods' interfaces have a peer on the node.
 fn with_pairs(wiring: Wiring) -> bool {
     !wiring.shares_uplink()
 }
 
-/// Where packets between nodes are in others that can be read.
+/// Wirings in which packets between nodes are in a tunnel that can be parsed.
 fn in_a_tunnel(wiring: Wiring) -> bool {
     wiring.tunnel().is_some() && in_the_open(wiring)
 }
 
-/// Where packets can be read on the wire.
+/// Wirings in which packets can be parsed on the wire.
 fn in_the_open(wiring: Wiring) -> bool {
     !wiring.tunnel().is_some_and(Tunnel::encrypts)
 }
 
-/// Where a tunnel carries Ethernet frames.
+/// Wirings in which a tunnel carries Ethernet frames.
 fn in_frames(wiring: Wiring) -> bool {
     in_udp(wiring) || wiring.tunnel() == Some(Tunnel::GreFrames)
 }
 
-/// Where it carries them in UDP.
+/// Wirings in which a tunnel carries Ethernet frames in UDP.
 fn in_udp(wiring: Wiring) -> bool {
     matches!(wiring.tunnel(), Some(Tunnel::Vxlan | Tunnel::Geneve))
 }
@@ -82,13 +81,12 @@ fn in_udp(wiring: Wiring) -> bool {
 type Act = Box<dyn Fn(&Stage) -> Result<()> + Send + Sync>;
 type Alter = fn(&mut Stage) -> Result<()>;
 
-/// Which traffic stays whole while the fault is there.
+/// The traffic that must stay complete during a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Beside {
     /// From the near node's second pod to the far node's second pod.
     Across,
-    /// From pod *a* to the second pod of its node: the fault cuts all ways
-    /// between the nodes.
+    /// From pod *a* to the second pod of its node: the fault cuts all ways between the nodes.
     OnOneNode,
     /// From pod *b* to pod *a*: the fault cuts one direction.
     Back,
@@ -97,7 +95,7 @@ pub enum Beside {
 }
 
 impl Beside {
-    /// The ends of that traffic.
+    /// The ends of the traffic.
     #[must_use]
     pub fn ends(self, stage: &Stage) -> [&Pod; 2] {
         match self {
@@ -108,7 +106,7 @@ impl Beside {
         }
     }
 
-    /// That traffic's sockets.
+    /// The sockets of the traffic.
     ///
     /// # Errors
     /// As [`Sender::new`].
@@ -121,20 +119,20 @@ impl Beside {
     }
 }
 
-/// What somebody who looks for the fault names as the destination.
+/// The destination that a user who looks for the fault names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Named {
-    /// The pod that is sent to.
+    /// The pod that gets the packets.
     Pod,
-    /// The Service that is sent to.
+    /// The Service to which the packets are sent.
     Service,
 }
 
 impl Named {
-    /// What tells `tracer` so.
+    /// The arguments of `tracer` for the destination.
     ///
     /// # Errors
-    /// If a Service is named where there is none.
+    /// If there is no Service to name.
     pub fn destination(self, stage: &Stage, to: &Pod) -> Result<[String; 2]> {
         Ok(match self {
             Self::Pod => ["--dst-pod".into(), format!("{}/{}", to.namespace, to.name)],
@@ -149,33 +147,32 @@ impl Named {
 /// When a fault is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// While packets are being followed.
+    /// During the follow.
     During,
-    /// Before anybody follows: it replaces a device.
+    /// Before the follow, because the fault replaces a device.
     Before,
 }
 
-/// Something that keeps packets from pod *a* to pod *b* from arriving.
+/// A fault that keeps packets from pod *a* to pod *b* from arriving.
 pub struct Fault {
-    /// Its name in the table.
+    /// The fault's name in the table.
     pub name: String,
-    /// The traffic that shows it.
+    /// The traffic that shows the fault.
     pub traffic: Traffic,
-    /// Whether it is made with IPv4, IPv6 or each of them (`false`, `true`).
+    /// Whether the fault is made with IPv4, IPv6 or each of them (`false`, `true`).
     pub v6: &'static [bool],
-    /// What goes on undisturbed.
+    /// The traffic that the fault does not affect.
     pub beside: Beside,
-    /// How its destination is named.
+    /// How the user names the fault's destination.
     pub named: Named,
-    /// When it is made.
+    /// When the fault is made.
     pub when: When,
-    /// How long to wait for a packet's next sign of life: longer than the
-    /// kernel itself waits.
+    /// The hold time of the follow, which is longer than the kernel itself waits.
     pub hold: Duration,
-    /// How many nodes the lab has.
+    /// The number of the lab's nodes.
     pub nodes: usize,
     fits: Fits,
-    /// What a lab is changed to before anybody hears of it.
+    /// A change of the lab before the follow.
     alter: Option<Alter>,
     make: Act,
     undo: Option<Act>,
@@ -188,7 +185,7 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    /// Ten datagrams, of IPv4 and of IPv6, beside others between the nodes.
+    /// A fault with ten datagrams, of IPv4 and of IPv6, while other traffic crosses the nodes.
     fn new(
         name: impl Into<String>,
         make: impl Fn(&Stage) -> Result<()> + Send + Sync + 'static,
@@ -228,7 +225,7 @@ impl Fault {
         Self { beside, ..self }
     }
 
-    /// It shows when the kernel has asked a neighbour three times, once a second.
+    /// The fault shows after the kernel has asked a neighbour three times, once a second.
     fn of_neighbours(self) -> Self {
         Self {
             hold: Duration::from_secs(5),
@@ -250,16 +247,16 @@ impl Fault {
         }
     }
 
-    /// Whether it makes sense with a wiring, in one of the families.
+    /// Whether the fault makes sense with a wiring and a family.
     #[must_use]
     pub fn fits(&self, wiring: Wiring, v6: bool) -> bool {
         (self.fits)(wiring) && self.v6.contains(&v6) && (!v6 || wiring.carries_v6())
     }
 
-    /// A lab to make it in.
+    /// Makes a lab for the fault.
     ///
     /// # Errors
-    /// If there is none to be had.
+    /// If the lab cannot be made.
     pub fn stage(&self, wiring: Wiring, v6: bool) -> Result<Stage> {
         let mut stage = Stage::new(wiring, self.nodes, v6)?;
         if let Some(alter) = self.alter {
@@ -268,15 +265,15 @@ impl Fault {
         Ok(stage)
     }
 
-    /// Breaks it.
+    /// Makes the fault.
     ///
     /// # Errors
-    /// If a program fails, or the kernel lacks what it takes.
+    /// If a program fails, or the kernel lacks a feature.
     pub fn make(&self, stage: &Stage) -> Result<()> {
         (self.make)(stage)
     }
 
-    /// Mends it, and says whether it can be mended.
+    /// Undoes the fault. Returns whether the fault can be undone.
     ///
     /// # Errors
     /// As [`Fault::make`].
@@ -290,7 +287,7 @@ impl Fault {
 
 type Group = (&'static str, fn() -> Vec<Fault>);
 
-/// Faults by where they strike.
+/// Faults by their place.
 const GROUPS: [Group; 8] = [
     ("routes", routes::all),
     ("neighbours", neighbours::all),
@@ -319,8 +316,7 @@ pub fn all() -> Vec<Fault> {
     GROUPS.iter().flat_map(|(_, all)| all()).collect()
 }
 
-/// The role that an interface plays, as the table calls it; `None` for one
-/// that has none.
+/// The role of an interface in the table; `None` if the interface has no role.
 #[must_use]
 pub fn role(lab: &Lab, node: usize, interface: &str) -> Option<&'static str> {
     let host = &lab.nodes[node];

@@ -1,5 +1,4 @@
-//! Who is where: neighbour tables, the bridge's and the VXLAN device's
-//! forwarding tables.
+//! Faults of neighbour tables, and of the forwarding tables of the bridge and the VXLAN device.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +7,7 @@ use anyhow::Result;
 use super::{Beside, Fault, NOBODY, Stage, in_frames, in_the_open, with_pairs};
 use crate::{Tunnel, Wiring};
 
-/// Where the tunnel joins two nodes only.
+/// Whether the tunnel joins two nodes only.
 fn joins_two(wiring: Wiring) -> bool {
     wiring == Wiring::IpInV6
 }
@@ -84,7 +83,7 @@ fn fdb_replace(stage: &Stage, host: impl std::fmt::Display) -> Result<()> {
     near.netns.run(&entry).map(drop)
 }
 
-/// An address among the nodes' that nobody has: the lab gives none below 2.
+/// The fdb entry points to a node address that no node has: the lab assigns none below 2.
 fn fdb_dead_host(stage: &Stage) -> Result<()> {
     let mut nobody = stage.near().clone();
     let [x, y, z, _] = nobody.underlay.octets();
@@ -96,14 +95,14 @@ fn fdb_other_node(stage: &Stage) -> Result<()> {
     fdb_replace(stage, stage.outer(&stage.lab.nodes[2]))
 }
 
-/// Pod *b* has an address out of the third node's subnet, as those have that start
-/// while their node does not know its own yet.
+/// Pod *b* has an address of the third node's subnet. Pods get such an address if they start before
+/// their node knows its own subnet.
 fn in_another_subnet(stage: &mut Stage) -> Result<()> {
     let third = &stage.lab.nodes[2];
     let (v4, v6) = (third.bridge_v4, third.bridge_v6);
     let far = stage.far().clone();
     let b = &mut stage.lab.pods[2];
-    // The lab gives pods none above 253.
+    // The lab assigns pods no address above 253.
     let [x, y, z, _] = v4.octets();
     b.v4 = Ipv4Addr::new(x, y, z, 254);
     let [d, e, f, g, ..] = v6.segments();
@@ -132,17 +131,16 @@ fn no_neighbour(stage: &Stage) -> Result<()> {
     stage.ip(&near.netns, &gone)
 }
 
-/// The far tunnel device has another MAC address, as when systemd gives it one after
-/// the others have learned the first: the node still gets the packets, as those of
-/// somebody else.
+/// The far tunnel device has another MAC address. systemd may set one after the other nodes have
+/// learned the first. The node still gets the packets, but as packets for another host.
 fn wrong_neighbour(stage: &Stage) -> Result<()> {
     let far = stage.far();
     let address = format!("ip link set dev {} address {NOBODY}", stage.overlay(far));
     far.netns.run(&address).map(drop)
 }
 
-/// The far node has another network card, and the near one has not noticed. What
-/// is sent to nobody comes to all: the bridge between them knows no better.
+/// The far node has another network card, and the near node has not noticed. The bridge between
+/// them floods frames to the old address.
 fn wrong_neighbour_on_uplink(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let (address, uplink) = (stage.outer(far), &near.uplink);
@@ -160,13 +158,13 @@ fn stale_mac(stage: &Stage, mac: &str) -> Result<()> {
     stage.ip(&far.netns, &stale)
 }
 
-/// Makes the far node's VXLAN device anew, as it was but for the VNI.
+/// Replaces the far node's VXLAN device by one that differs in its VNI only.
 fn wrong_vni(stage: &Stage) -> Result<()> {
     let vni = stage.lab.vni;
     vxlan_anew(stage, if vni > 1 { vni - 1 } else { 2 })
 }
 
-/// Makes it anew with this VNI.
+/// Replaces the far node's VXLAN device by one with this VNI.
 fn vxlan_anew(stage: &Stage, vni: u32) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let (overlay, mac, bridge_mtu) = (&far.overlay, &far.overlay_mac, stage.lab.pod_mtu);

@@ -1,4 +1,4 @@
-//! What a node's routing says no to.
+//! Faults of a node's routing.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Fault> {
         .map(route_type)
         .collect();
     all.extend([
-        // Those without a bridge have a default route.
+        // Nodes without a bridge have a default route.
         Fault::new("no-route", no_route)
             .undo(with_route)
             .on(Wiring::has_bridge),
@@ -22,7 +22,7 @@ pub(super) fn all() -> Vec<Fault> {
         })
         .undo(|stage| forward(stage, stage.near(), "1"))
         .beside(Beside::OnOneNode)
-        // Else its pods reach each other by forwarding, too.
+        // Without a bridge, pods of one node need forwarding to reach each other, too.
         .on(Wiring::has_bridge),
         Fault::new("not-forwarding-far", |stage| {
             forward(stage, stage.far(), "0")
@@ -40,7 +40,7 @@ pub(super) fn all() -> Vec<Fault> {
         Fault::new("ttl-near", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(1)),
         Fault::new("ttl-far", |_| Ok(())).traffic(Traffic::datagrams_with_ttl(2)),
         Fault::new("too-big", |stage| narrow(stage, "lock")).traffic(Traffic::large_datagrams()),
-        // A forwarding IPv6 node looks at such a route when it sends.
+        // A forwarding IPv6 node uses such a route when it sends.
         Fault {
             v6: &[true],
             ..Fault::new("too-big-to-send", |stage| narrow(stage, ""))
@@ -61,7 +61,7 @@ fn route_type(kind: &'static str) -> Fault {
     })
 }
 
-/// Only the second pod of the far node can still be reached.
+/// Only the second pod of the far node stays reachable.
 fn no_route(stage: &Stage) -> Result<()> {
     let (near, far) = (stage.near(), stage.far());
     let other = stage.host_route(stage.b2());
@@ -77,9 +77,8 @@ fn with_route(stage: &Stage) -> Result<()> {
     stage.ip(&near.netns, &format!("route add {pods} {via}"))
 }
 
-/// Takes the route to the far node's pods away, as the restart of a network service
-/// does with what others have made: the default route leads to the gateway, which
-/// knows no pods.
+/// Removes the route to the far node's pods. The restart of a network service does this to routes
+/// that others have made. The default route leads to the gateway, which knows no pods.
 fn default_route_only(stage: &Stage) -> Result<()> {
     let (near, middle) = (stage.near(), &stage.lab.middle);
     middle.run(&format!("ip link set dev wire address {NOBODY}"))?;
@@ -91,8 +90,9 @@ fn default_route_only(stage: &Stage) -> Result<()> {
     no_route(stage)
 }
 
-/// The interface and the whole node disagree: IPv4 asks the interface that a packet
-/// came in by, IPv6 the node. The values are for who is asked, and for the other.
+/// The interface and the node have different forwarding settings. IPv4 uses the setting of the
+/// incoming interface, and IPv6 the setting of the node. `asked` is for the one in use, and `other`
+/// for the other.
 fn forward_from_inlet(stage: &Stage, [asked, other]: [&str; 2]) -> Result<()> {
     let far = stage.far();
     let (family, node) = stage.pick(
@@ -101,7 +101,7 @@ fn forward_from_inlet(stage: &Stage, [asked, other]: [&str; 2]) -> Result<()> {
     );
     let inlet = format!("{family}/conf/{}/forwarding", stage.inlet(far));
     let (of_node, of_inlet) = stage.pick((other, asked), (asked, other));
-    // That of the node is written to all of its interfaces.
+    // The kernel writes the node's value to all interfaces.
     far.netns.sysctl(&[(node, of_node), (&inlet, of_inlet)])
 }
 
@@ -110,8 +110,8 @@ fn forward(stage: &Stage, node: &Node, value: &str) -> Result<()> {
     node.netns.sysctl(&[(setting, value)])
 }
 
-/// The far node would answer the sender by its bridge, so that what comes in
-/// by the tunnel is not believed.
+/// The far node would answer the sender by its bridge, so its reverse path filter drops packets
+/// from the tunnel.
 fn rp_filter(stage: &Stage) -> Result<()> {
     let far = stage.far();
     let setting = format!("ipv4/conf/{}/rp_filter", stage.inlet(far));
@@ -130,8 +130,8 @@ fn martian(stage: &Stage) -> Result<()> {
     stage.ip(&far.netns, &format!("address add {a} dev lo"))
 }
 
-/// A route with an MTU that the datagrams do not fit in; `lock` makes it count
-/// for packets that are only passed on.
+/// A route with an MTU that is too small for the datagrams. With `lock`, the MTU also counts for
+/// forwarded packets.
 fn narrow(stage: &Stage, lock: &str) -> Result<()> {
     let near = stage.near();
     let b = stage.host_route(stage.b());

@@ -1,8 +1,7 @@
-//! What happens to packets that a node translates on their way to a Service.
+//! Faults of packets that a node translates on their way to a Service.
 //!
-//! The Service has one endpoint, and its ports are the same before and behind the
-//! translation. Each fault is made for somebody who names the Service, and for somebody
-//! who names the pod behind it.
+//! The Service has one endpoint, and its ports are the same before and after the translation. Each
+//! fault is made for a user who names the Service, and for a user who names the pod behind it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,16 +10,16 @@ use anyhow::{Context as _, Result};
 use super::{Beside, Fault, Named, Stage, Traffic};
 use crate::{Proxy, ServicePort, Wiring};
 
-/// How the name of a fault ends for somebody who names the pod.
+/// The end of a fault's name if the user names the pod.
 pub const OF_POD: &str = "-of-pod";
 /// The TCP and UDP ports of the Service that the faults strike.
 const TCP: u16 = 8080;
 const UDP: u16 = 5353;
-/// The UDP port that no fault may touch.
+/// The UDP port that no fault affects.
 pub(super) const CLEAN: u16 = 5454;
-/// The port that the client of a translation that has become wrong sends from.
+/// The source port of the client whose translation is out of date.
 const CLIENT: u16 = 40_000;
-/// The only port that there is for masqueraded connections.
+/// The only source port for masqueraded connections.
 const SOURCE: u16 = 50_000;
 
 /// See [`super`].
@@ -69,7 +68,7 @@ fn serve(stage: &mut Stage, endpoints: &[usize]) -> Result<()> {
     ports.extend([UDP, CLEAN].map(|port| ServicePort::udp(port, port)));
     let service = stage.lab.add_service(Proxy::Iptables, ports, endpoints)?;
     stage.service = Some(service);
-    // As Flannel's CNI configuration has it.
+    // Flannel's CNI configuration has this setting.
     hairpin(stage, "on")
 }
 
@@ -78,7 +77,7 @@ pub(super) fn port_for(traffic: Traffic) -> u16 {
     if traffic.proto() == "tcp" { TCP } else { UDP }
 }
 
-/// Lets the bridge send frames out of the port that they came from, or not.
+/// Lets the bridge send frames out of their incoming port, or not.
 fn hairpin(stage: &Stage, state: &str) -> Result<()> {
     let words = format!("bridge link set dev {} hairpin {state}", stage.a().veth);
     stage.near().netns.run(&words).map(drop)
@@ -99,7 +98,7 @@ fn gone(stage: &Stage) -> IpAddr {
     }
 }
 
-/// What `conntrack` calls the client's connection.
+/// The client's connection, as arguments of `conntrack`.
 fn connection(stage: &Stage) -> Result<String> {
     let service = stage.service.as_ref().context("there is a Service")?;
     Ok(format!(
@@ -109,8 +108,8 @@ fn connection(stage: &Stage) -> Result<String> {
     ))
 }
 
-/// The entry of a client that has sent to the Service when its endpoint was another pod:
-/// kube-proxy has not deleted it, and the client goes on sending from the same port.
+/// The entry of a client that used the Service when its endpoint was another pod. kube-proxy has
+/// not deleted the entry, and the client still sends from the same port.
 fn stale_entry(stage: &Stage) -> Result<()> {
     let words = format!("{} -g {} -t 600", connection(stage)?, gone(stage));
     stage.near().netns.run(&format!("conntrack -I {words}"))?;
@@ -123,8 +122,8 @@ fn without_entry(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// The pod's connections to itself come from one port of their node, and one of them is
-/// there already: no entry of another can be inserted.
+/// The pod's connections to itself come from one port of their node, and one of them exists
+/// already. The kernel can insert no entry for another.
 fn snat_clash(stage: &Stage) -> Result<()> {
     let (family, near) = (stage.family(), stage.near());
     let (a, node) = (stage.address(stage.a()), near.address(stage.v6));

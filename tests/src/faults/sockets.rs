@@ -1,4 +1,4 @@
-//! Packets that come to their host and find nobody, or no room.
+//! Packets that reach their host, but no listener or no room.
 
 use super::traffic::{Listener, Receiver};
 use super::{Fault, Traffic};
@@ -15,7 +15,7 @@ pub(super) fn all() -> Vec<Fault> {
         none("udp-receive-buffer-full").traffic(Traffic::datagrams_to(Receiver::Full, 100)),
         none("old-timestamp-in-time-wait")
             .traffic(Traffic::OldSyns)
-            // Their frames are made by hand: with ipvlan, all pods of a node have one
+            // The frames of this traffic are handmade, but with ipvlan all pods of a node have one
             // MAC address.
             .on(|wiring| !matches!(wiring, Wiring::Ipvlan | Wiring::IpvlanL3)),
     ]

@@ -1,4 +1,4 @@
-//! Where a fault is made, and the words that the scripts need.
+//! The lab for a fault, and helpers for scripts.
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -9,11 +9,11 @@ use anyhow::Result;
 use crate::netns::Netns;
 use crate::{Lab, LabSpec, Node, Pod, Service, Tunnel, Wiring};
 
-/// In the IP header.
+/// UDP's number in the IP header.
 pub(super) const UDP: u8 = 17;
 
-/// A lab with two pods on each node, one family of addresses, and what must
-/// stay open for the fault to last.
+/// A lab with two pods on each node, one family of addresses, and the descriptors that must stay
+/// open during the fault.
 #[derive(Debug)]
 pub struct Stage {
     /// The lab.
@@ -36,7 +36,7 @@ impl Stage {
         Ok(Self::on(Lab::new(&spec)?, v6))
     }
 
-    /// The same on a lab that is there already, with two nodes and two pods on each.
+    /// A stage on an existing lab, with two nodes and two pods on each.
     #[must_use]
     pub fn on(lab: Lab, v6: bool) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Stage {
         &self.lab.pods[1]
     }
 
-    /// The pod that is sent to.
+    /// The pod that is the destination.
     #[must_use]
     pub fn b(&self) -> &Pod {
         &self.lab.pods[2]
@@ -83,7 +83,7 @@ impl Stage {
         &self.lab.pods[3]
     }
 
-    /// The pod that is to get the traffic: the Service's endpoint, or *b*.
+    /// The pod that must get the traffic: the Service's endpoint, or *b*.
     #[must_use]
     pub fn target(&self) -> &Pod {
         let service = self.service.as_ref();
@@ -97,12 +97,12 @@ impl Stage {
         pod.address(self.v6)
     }
 
-    /// Either of two, by the family.
+    /// One of two values, by the family.
     pub(super) fn pick<T>(&self, v4: T, v6: T) -> T {
         if self.v6 { v6 } else { v4 }
     }
 
-    /// A pod's address as a route of its own: `10.0.0.7/32`.
+    /// A pod's address as a host route: `10.0.0.7/32`.
     pub(super) fn host_route(&self, pod: &Pod) -> String {
         format!("{}/{}", self.address(pod), self.pick(32, 128))
     }
@@ -117,8 +117,8 @@ impl Stage {
         node.tunnel_device(self.v6)
     }
 
-    /// A node's address that packets for its pods are sent to on the wire: in a
-    /// tunnel's packets, or the next hop.
+    /// A node's address in packets for its pods on the wire: the outer destination, or the next
+    /// hop.
     pub(super) fn outer(&self, node: &Node) -> IpAddr {
         match self.tunnel() {
             Some(_) => node.outer(self.lab.wiring, self.v6),
@@ -131,12 +131,12 @@ impl Stage {
         node.tunnel_address(self.v6)
     }
 
-    /// The next hop from the near node to the far one, as a route says it.
+    /// The next hop from the near node to the far node, in a route's syntax.
     pub(super) fn next_hop(&self) -> String {
         self.lab.next_hop(self.near(), self.far(), self.v6)
     }
 
-    /// The interface that a node's routes to a pod lead out of.
+    /// The interface of a node's routes to a pod.
     pub(super) fn towards<'a>(&'a self, pod: &'a Pod) -> &'a str {
         if self.lab.wiring.has_bridge() {
             &self.lab.node_of(pod).bridge
@@ -145,7 +145,7 @@ impl Stage {
         }
     }
 
-    /// The interface by which a node gets what another node's pods send.
+    /// The interface through which packets of another node's pods come in.
     pub(super) fn inlet<'a>(&self, node: &'a Node) -> &'a str {
         match self.tunnel() {
             Some(_) => self.overlay(node),
@@ -163,12 +163,12 @@ impl Stage {
         netns.run(&format!("ip {flag} {words}")).map(drop)
     }
 
-    /// What nftables calls this family.
+    /// The name of this family in nftables.
     pub(super) fn family(&self) -> &'static str {
         self.pick("ip", "ip6")
     }
 
-    /// The packets from *a* to *b*, for nftables where it sees them bare.
+    /// An nftables match for the packets from *a* to *b* without a tunnel.
     pub(super) fn flow(&self) -> String {
         let (family, a, b) = (
             self.family(),
@@ -178,8 +178,8 @@ impl Stage {
         format!("{family} saddr {a} {family} daddr {b}")
     }
 
-    /// The same packets on the wire, for nftables: in a tunnel's packets by their
-    /// inner destination.
+    /// An nftables match for the packets from *a* to *b* on the wire, in a tunnel by their inner
+    /// destination.
     pub(super) fn flow_on_the_wire(&self) -> String {
         match self.outer_headers() {
             Some(outer) => outer + &self.address_at(self.pick(16, 24)),
@@ -187,7 +187,7 @@ impl Stage {
         }
     }
 
-    /// The same, answers: by the inner source.
+    /// An nftables match for the answers on the wire, in a tunnel by their inner source.
     pub(super) fn answers_on_the_wire(&self) -> String {
         match self.outer_headers() {
             Some(outer) => outer + &self.address_at(self.pick(12, 8)),
@@ -198,8 +198,8 @@ impl Stage {
         }
     }
 
-    /// What nftables must find in a tunnel's packets before it looks at the
-    /// addresses in them, if there is a tunnel.
+    /// The nftables match for a tunnel's outer headers, before a match on the inner addresses.
+    /// `None` without a tunnel.
     fn outer_headers(&self) -> Option<String> {
         let tunnel = self.tunnel()?;
         Some(match self.outer_proto(tunnel) {
@@ -208,8 +208,7 @@ impl Stage {
         })
     }
 
-    /// The protocol of the packets of a tunnel that can be looked into, by its number
-    /// in the IP header.
+    /// The outer protocol of a tunnel that can be parsed, by its number in the IP header.
     pub(super) fn outer_proto(&self, tunnel: Tunnel) -> u8 {
         match tunnel {
             Tunnel::Vxlan | Tunnel::Geneve => UDP,
@@ -219,13 +218,13 @@ impl Stage {
         }
     }
 
-    /// Pod *b*'s address so many bytes behind the beginning of the inner IP
-    /// header, as nftables says it: from the outer transport header on.
+    /// An nftables match on pod *b*'s address, `byte` bytes after the beginning of the inner IP
+    /// header. The match counts from the outer transport header.
     fn address_at(&self, byte: usize) -> String {
         let before = match self.tunnel() {
-            // UDP's header, theirs, and an Ethernet header.
+            // UDP's header, the tunnel's own, and an Ethernet header.
             Some(Tunnel::Vxlan | Tunnel::Geneve) => 8 + 8 + 14,
-            // With a key.
+            // A GRE header with a key.
             Some(Tunnel::Gre | Tunnel::GreInV6) => 8,
             Some(Tunnel::GreFrames) => 8 + 14,
             _ => 0,
@@ -237,7 +236,7 @@ impl Stage {
         }
     }
 
-    /// Keeps something open until the stage goes.
+    /// Keeps a descriptor open until the stage is dropped.
     pub(super) fn keep(&self, fd: impl Into<OwnedFd>) {
         self.kept
             .lock()
@@ -245,7 +244,7 @@ impl Stage {
             .push(fd.into());
     }
 
-    /// Closes what was kept.
+    /// Closes the kept descriptors.
     pub(super) fn release(&self) {
         self.kept.lock().expect("nobody panics holding it").clear();
     }

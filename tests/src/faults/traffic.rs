@@ -1,5 +1,5 @@
-//! What pod *a* sends to pod *b* to show a fault: few packets, whose ports are
-//! known, so that each can be found again and counted.
+//! The packets from pod *a* to pod *b* that show a fault: few packets with known ports, so that a
+//! test can find and count each of them.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -20,54 +20,54 @@ use crate::{Pod, frames};
 /// The kind of traffic that shows a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traffic {
-    /// Numbered datagrams that must not be cut, from one port to another.
+    /// Numbered datagrams with DF, from one port to another.
     Datagrams {
-        /// How many.
+        /// The number of datagrams.
         count: usize,
-        /// Payload, bytes.
+        /// Size of the payload, bytes.
         payload: usize,
-        /// With which TTL or hop limit, if not the usual one.
+        /// TTL or hop limit, if it is not the usual one.
         ttl: Option<i32>,
-        /// From which port; 0: any that is free.
+        /// Source port; 0: any free port.
         from: u16,
-        /// Into what they fall.
+        /// The socket at the destination port.
         receiver: Receiver,
     },
-    /// First packets of TCP connections, one from each of as many ports.
+    /// SYNs of TCP connections, each from a different port.
     Syns {
-        /// How many.
+        /// The number of SYNs.
         count: usize,
-        /// Whether somebody listens.
+        /// The socket at the destination port.
         listener: Listener,
     },
-    /// One connection, made before the fault, and data on it afterwards.
+    /// One connection from before the fault, with data on it afterwards.
     Stream,
-    /// First packets of TCP connections from a port whose last connection has
-    /// just ended, with timestamps older than those of that one.
+    /// SYNs from a port whose last connection has just ended, with timestamps older than the last
+    /// connection's.
     OldSyns,
 }
 
-/// What is at the port that datagrams are sent to.
+/// The socket at the destination port of datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receiver {
-    /// A socket with room for all of them.
+    /// A socket with room for all datagrams.
     Roomy,
-    /// A socket with room for a few, which nobody reads.
+    /// A socket with room for a few datagrams, which nobody reads.
     Full,
-    /// Nothing.
+    /// No socket.
     Nobody,
 }
 
-/// What is at the port that connections are made to.
+/// The socket at the destination port of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listener {
     /// A listening socket.
     Ready,
-    /// A listening socket that is bound to the loopback address.
+    /// A listening socket on the loopback address only.
     Loopback,
     /// A listening socket whose queue of connections to accept is full.
     Full,
-    /// Nothing.
+    /// No socket.
     Nobody,
 }
 
@@ -110,8 +110,8 @@ impl Traffic {
         }
     }
 
-    /// Ten datagrams that fit in the smallest MTU that a lab has, 1350 bytes
-    /// for pods, and in no smaller one.
+    /// Ten datagrams that fit in the smallest MTU of any lab, which is 1350 bytes for pods, and in
+    /// no smaller one.
     pub(super) const fn large_datagrams() -> Self {
         Self::Datagrams {
             count: 10,
@@ -142,7 +142,7 @@ impl Traffic {
         }
     }
 
-    /// Five connections to somebody who listens.
+    /// Five connections to a listening socket.
     pub(super) const fn syns() -> Self {
         Self::syns_to(Listener::Ready)
     }
@@ -151,7 +151,7 @@ impl Traffic {
         Self::Syns { count: 5, listener }
     }
 
-    /// The protocol, as the tracer calls it.
+    /// The name of the protocol in tracer.
     #[must_use]
     pub const fn proto(self) -> &'static str {
         match self {
@@ -161,10 +161,10 @@ impl Traffic {
     }
 }
 
-/// What was sent.
+/// The sent packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// How many packets, retransmissions not counted.
+    /// The number of packets, without retransmissions.
     pub packets: usize,
 }
 
@@ -198,11 +198,11 @@ enum Ends {
 }
 
 impl Sender {
-    /// Prepares traffic from *a* to *b*. A connection that the fault is to
-    /// meet is made here, so that it must be called before the fault is made.
+    /// Prepares traffic from *a* to *b*. A connection from before the fault is made here, so this
+    /// call must come before the fault.
     ///
     /// # Errors
-    /// If a socket cannot be had or a connection not be made.
+    /// If a socket or a connection cannot be made.
     pub fn new(stage: &Stage, traffic: Traffic) -> Result<Self> {
         match stage.service {
             Some(_) => Self::to_service(stage, stage.a(), port_for(traffic), traffic),
@@ -210,7 +210,8 @@ impl Sender {
         }
     }
 
-    /// From a pod to a port of the stage's Service, whose endpoints have the same.
+    /// Prepares traffic from a pod to a port of the stage's Service, whose endpoints have the same
+    /// port.
     pub(super) fn to_service(
         stage: &Stage,
         from: &Pod,
@@ -223,7 +224,7 @@ impl Sender {
         Ok(sender)
     }
 
-    /// The same between any two pods.
+    /// As [`Sender::new`], between any two pods.
     ///
     /// # Errors
     /// As [`Sender::new`].
@@ -231,7 +232,7 @@ impl Sender {
         Self::at(stage, [from, to], 0, traffic)
     }
 
-    /// The same to a port; 0: any that is free.
+    /// As [`Sender::between`], to a port; 0: any free port.
     fn at(stage: &Stage, [from, to]: [&Pod; 2], port: u16, traffic: Traffic) -> Result<Self> {
         let (source, target) = (stage.address(from), stage.address(to));
         let mut open = Vec::new();
@@ -281,7 +282,7 @@ impl Sender {
                     Listener::Nobody => drop(server),
                     Listener::Full => {
                         open.push(server);
-                        // From the pod itself: no traffic between nodes.
+                        // The pod connects to itself, so no traffic crosses the nodes.
                         for _ in 0..2 {
                             let timeout = Duration::from_secs(2);
                             let filler = to
@@ -324,17 +325,17 @@ impl Sender {
         })
     }
 
-    /// The port that everything is sent to: nothing else is.
+    /// The destination port, which no other traffic uses.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.to.port()
     }
 
-    /// Sends it all.
+    /// Sends all packets.
     ///
     /// # Errors
-    /// If a socket cannot be had. That the kernel does not send, because a
-    /// route or a rule forbids it, is what some faults are about.
+    /// If a socket cannot be made. It is no error if a route or a rule keeps the kernel from
+    /// sending: some faults do this.
     pub fn send(&mut self) -> Result<Sent> {
         let packets = match (&mut self.ends, self.traffic) {
             (Ends::Udp { client, .. }, Traffic::Datagrams { count, payload, .. }) => {
@@ -364,7 +365,7 @@ impl Sender {
                         .from
                         .netns
                         .enter(|| tcp(SocketAddr::new(self.source, 0), libc::SOCK_NONBLOCK))?;
-                    // In progress, or refused by a route or a rule.
+                    // The connection is in progress, or a route or a rule refuses it.
                     let _ = connect(client.as_raw_fd(), &SockaddrStorage::from(self.to));
                     self.open.push(client);
                 }
@@ -375,9 +376,8 @@ impl Sender {
         Ok(Sent { packets })
     }
 
-    /// Whether a TCP packet to the port, by its flags, sequence number and bytes
-    /// of payload, is one of those that are sent here: a connection that was
-    /// made before had packets, too.
+    /// Whether a TCP packet to the port belongs to this traffic, by its flags, sequence number and
+    /// payload size. An earlier connection had packets to the port, too.
     #[must_use]
     pub fn sends(&self, flags: &str, seq: u64, payload: u64) -> bool {
         match self.traffic {
@@ -387,8 +387,8 @@ impl Sender {
         }
     }
 
-    /// How many datagrams have arrived in the receiver's buffer since the last
-    /// call, as far as they were not read.
+    /// The number of datagrams that reached the receiver's buffer since the last call, and were not
+    /// read.
     ///
     /// # Errors
     /// If the socket fails.

@@ -1,14 +1,12 @@
-//! A namespace outlives the process that made it, so whoever is killed leaves
-//! some behind, and whoever comes next should take them away: but never those
-//! of a colleague who is still at work.
+//! A namespace outlives the process that made it. A killed process leaves namespaces behind, and
+//! the next process removes them, but never those of a process that still runs.
 //!
-//! Every namespace carries its owner in its name: `trc-PID-START-LAB-SEED-…`.
-//! Process ids are used again, so PID alone could point to a stranger; START
-//! is when that process started (in clock ticks since boot, field 22 of
-//! `/proc/PID/stat`), and only both together are the owner. There is no other
-//! record that could be lost. LAB counts the labs of one process. The owner is
-//! looked up in this process's PID namespace: containers that share
-//! `/run/netns` but not their PID namespace would not know each other's labs.
+//! Every namespace has its owner in its name: `trc-PID-START-LAB-SEED-…`. The kernel uses process
+//! ids again, so PID alone could be another process. START is the start time of the process (in
+//! clock ticks since boot, field 22 of `/proc/PID/stat`), and only both together are the owner.
+//! There is no other record that could be lost. LAB counts the labs of one process. This process
+//! looks up the owner in its own PID namespace. Containers that share `/run/netns`, but not their
+//! PID namespace, would not know each other's labs.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -24,7 +22,7 @@ use nix::unistd::Pid;
 
 use crate::netns::DIRECTORY;
 
-/// The right to a prefix of names. Dropping it removes whatever has one.
+/// The right to a prefix of names. Dropping it removes all namespaces with the prefix.
 #[derive(Debug)]
 pub(super) struct Claim {
     prefix: String,
@@ -44,7 +42,7 @@ impl Claim {
         &self.prefix
     }
 
-    /// A directory for the lab's files, made when it is first asked for.
+    /// A directory for the lab's files, which the first call makes.
     pub(super) fn directory(&self) -> Result<PathBuf> {
         let path = env::temp_dir().join(format!("{}files", self.prefix));
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
@@ -58,13 +56,13 @@ impl Drop for Claim {
     }
 }
 
-/// Removes what labs of killed processes left behind and returns how many
-/// namespaces that were. Every new lab does this first.
+/// Removes the remains of labs whose processes were killed, and returns the number of namespaces.
+/// Every new lab does this first.
 pub fn sweep() -> usize {
     remove(|name| is_abandoned(name).unwrap_or(false))
 }
 
-/// Whether `name` is of a lab whose process is no more; `None` for a stranger's.
+/// Whether `name` belongs to a lab whose process has ended; `None` if it belongs to no lab.
 fn is_abandoned(name: &str) -> Option<bool> {
     let mut parts = name.strip_prefix("trc-")?.splitn(5, '-');
     let pid: u32 = parts.next()?.parse().ok()?;
@@ -75,15 +73,15 @@ fn is_abandoned(name: &str) -> Option<bool> {
     Some(start_of(pid) != Some(start))
 }
 
-/// When the process `pid` started; `None` if it runs no more.
+/// The start time of the process `pid`; `None` if it has ended.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The program's name, in parentheses, may hold spaces and parentheses.
+    // The program's name, in parentheses, may contain spaces and parentheses.
     let (_, fields) = stat.rsplit_once(')')?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let (state, threads, start) = (fields.first()?, fields.get(17)?, fields.get(19)?);
-    // Killed and not yet reaped is dead; but a process whose first thread
-    // alone has ended looks the same, and lives.
+    // A killed process that was not reaped yet is dead. A process whose first thread alone has
+    // ended has the same state, and lives.
     if matches!((*state, *threads), ("Z" | "X", "0" | "1")) {
         return None;
     }
@@ -105,8 +103,8 @@ fn remove(doomed: impl Fn(&str) -> bool) -> usize {
     let namespaces = entries(Path::new(DIRECTORY));
     kill_inside(&namespaces);
     for path in &namespaces {
-        // Not mounted, if its maker was killed between its two steps; or gone,
-        // if another process sweeps at the same time.
+        // The namespace may not be mounted, if its maker was killed in between. It may be gone, if
+        // another process sweeps at the same time.
         let _ = umount2(path, MntFlags::MNT_DETACH);
         if let Err(error) = fs::remove_file(path)
             && error.kind() != ErrorKind::NotFound
@@ -115,14 +113,14 @@ fn remove(doomed: impl Fn(&str) -> bool) -> usize {
         }
     }
     for path in entries(&env::temp_dir()) {
-        // As above; and temporary files are nothing to fail for.
+        // This may fail for the same reasons, and temporary files do not matter.
         let _ = fs::remove_dir_all(path);
     }
     namespaces.len()
 }
 
-/// Kills the programs that live in `namespaces`, which would keep these alive.
-/// This process itself is spared: its threads leave when they are done.
+/// Kills the programs in `namespaces`, which would keep these alive. This process itself is spared:
+/// its threads leave when they are done.
 fn kill_inside(namespaces: &[PathBuf]) {
     let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
     let inhabited: Vec<_> = namespaces.iter().flat_map(|path| identity(path)).collect();
@@ -135,7 +133,7 @@ fn kill_inside(namespaces: &[PathBuf]) {
                 .is_ok_and(|namespace| inhabited.contains(&namespace))
         });
     for pid in inhabitants {
-        // It may have ended meanwhile.
+        // The process may have ended meanwhile.
         let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     }
 }

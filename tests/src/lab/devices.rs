@@ -1,4 +1,4 @@
-//! What devices this kernel has.
+//! The devices that this kernel supports.
 
 use std::{
     env, fs,
@@ -12,9 +12,9 @@ use nix::sched::{CloneFlags, unshare};
 use super::MACHINE_VARIABLE;
 use crate::process;
 
-/// Whether this kernel takes a command of `ip` that adds a device, in a
-/// namespace made for it that has a pair, `one` and `other`. Asking for a device
-/// loads the module, if it is one.
+/// Whether this kernel accepts a command of `ip` that adds a device. The command runs in a new
+/// namespace with a pair, `one` and `other`. The attempt also loads the module, if the device needs
+/// one.
 pub(super) fn kernel_has(add: &str) -> Result<bool> {
     let add = format!("link add name one type veth peer name other\n{add}\n");
     let ask = || -> Result<bool> {
@@ -30,14 +30,14 @@ pub(super) fn kernel_has(add: &str) -> Result<bool> {
 pub struct Release(pub String);
 
 impl Release {
-    /// That of the kernel that this program runs on.
+    /// The release of the running kernel.
     #[must_use]
     pub fn own() -> Self {
         let own = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         Self(own.trim().to_owned())
     }
 
-    /// Whether it is older than a release of Linux, as `(6, 7)`.
+    /// Whether this release is older than a release of Linux, as `(6, 7)`.
     #[must_use]
     pub fn is_before(&self, release: (u32, u32)) -> bool {
         let mut numbers = self.0.split('.').map(|number| number.parse().unwrap_or(0));
@@ -57,8 +57,8 @@ pub(super) fn was_chosen() -> bool {
     env::var_os(MACHINE_VARIABLE).is_some()
 }
 
-/// Whether a test must leave something that is not `possible` to another
-/// kernel, which it says. Never true where [`MACHINE_VARIABLE`] is set.
+/// Whether a test must leave something to another kernel because it is not `possible` here. If so,
+/// prints that. Never true where [`MACHINE_VARIABLE`] is set.
 pub(super) fn is_for_another_kernel(what: &str, possible: bool) -> Result<bool> {
     if possible || was_chosen() {
         return Ok(false);
@@ -67,20 +67,19 @@ pub(super) fn is_for_another_kernel(what: &str, possible: bool) -> Result<bool> 
     Ok(true)
 }
 
-/// What a line begins with that tells that a test is not run here: its name and why
-/// follow, with a colon between. `cargo xtask` counts them: for the test runner such
-/// a test has passed.
+/// The beginning of a line that says that a test does not run here. The test's name and the reason
+/// follow, with a colon between. `cargo xtask` counts these lines, because the test runner counts
+/// such a test as passed.
 pub const NOT_HERE: &str = "tracer-not-here: ";
 
-/// Tells that the test that runs on this thread is not run here, and why; it then has
-/// to return. The line goes past the test runner, which shows only what failing tests
-/// print.
+/// Prints that the test on this thread does not run here, and why. The test then has to return. The
+/// line bypasses the test runner, which shows only the output of failing tests.
 ///
 /// # Errors
 /// If standard output cannot be written to.
 ///
 /// # Panics
-/// On a thread that runs no test: whoever reads the line would not know which one.
+/// On a thread that runs no test, because the line would name no test.
 pub fn not_here(why: &str) -> Result<()> {
     let thread = thread::current();
     let test = thread.name().expect("a test's thread has its name");

@@ -1,4 +1,4 @@
-//! IPsec: what a node's kernel is told to encrypt, and how.
+//! IPsec: what a node's kernel encrypts, and how.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,8 @@ use super::Node;
 /// AES in Galois/Counter Mode, with a key and a salt.
 const CIPHER: &str = "aead rfc4106(gcm(aes)) 0x0102030405060708090a0b0c0d0e0f1011121314 128";
 
-/// Makes a node encrypt what its pods and those of another send each other: all of
-/// it, or what goes by the XFRM device with a number.
+/// Makes a node encrypt the packets between its pods and another node's: all packets, or those
+/// through the XFRM device with a number.
 ///
 /// # Errors
 /// If the kernel has no IPsec.
@@ -20,7 +20,7 @@ pub fn encrypt(here: &Node, there: &Node, device: Option<u32>) -> Result<()> {
     let states = [(here, there), (there, here)];
     for (from, to) in states {
         let (from, to) = (from.underlay, to.underlay);
-        // Each direction has a number of its own.
+        // Each direction has its own SPI.
         let spi = u32::from(from);
         writeln!(
             ip,

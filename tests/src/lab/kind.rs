@@ -1,50 +1,49 @@
-//! Whose network a lab is.
+//! The kinds of networks that a lab can have.
 
 use anyhow::{Context as _, Result};
 
 use super::devices::{is_for_another_kernel, kernel_has, was_chosen};
 
-/// Whose network is made.
+/// The network plugin that a lab imitates, and its tunnel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wiring {
     /// Flannel's with VXLAN: pods at a bridge.
     #[default]
     Flannel,
-    /// The same with VXLAN in IPv6: the nodes have addresses of both versions.
+    /// Flannel's with VXLAN in IPv6: the nodes have addresses of both versions.
     FlannelOverV6,
     /// Flannel's host-gw: pods at a bridge, other nodes as gateways.
     FlannelHostGw,
     /// Flannel's with IP-in-IP: pods at a bridge.
     FlannelIpip,
-    /// Calico's with IP-in-IP: pods with routes of their own.
+    /// Calico's with IP-in-IP: each pod has a route.
     Calico,
     /// Calico's with VXLAN.
     CalicoVxlan,
-    /// The same, but without a tunnel to the nodes of the own subnet.
+    /// Calico's with VXLAN, but without a tunnel to nodes of the same subnet.
     CalicoCrossSubnet,
-    /// The same with IP-in-IP.
+    /// Calico's with IP-in-IP, but without a tunnel to nodes of the same subnet.
     CalicoIpipCrossSubnet,
-    /// Calico's with a VXLAN device for each IP version, each over its own.
+    /// Calico's with a VXLAN device for each IP version, each over the same version.
     CalicoDualStack,
-    /// Pods on the uplink itself, each with a MAC address of its own.
+    /// Pods on the uplink itself, each with its own MAC address.
     Macvlan,
-    /// The same with that of the uplink.
+    /// Pods on the uplink itself, with the uplink's MAC address.
     Ipvlan,
-    /// The same, and the nodes route for them.
+    /// As [`Wiring::Ipvlan`], but the nodes route for the pods.
     IpvlanL3,
-    /// Pods at a bridge; one Geneve device for all nodes, to which routes give
-    /// the far end.
+    /// Pods at a bridge; one Geneve device for all nodes, to which routes give the remote.
     Geneve,
-    /// The same with GRE, which carries IP packets.
+    /// Pods at a bridge; GRE that carries IP packets, with the remote in the routes.
     Gre,
-    /// Pods at a bridge; 6in4, one device for all nodes, which takes IPv4, too.
+    /// Pods at a bridge; 6in4, one device for all nodes, which also carries IPv4.
     SixInFour,
     /// Pods at a bridge; GRE that carries frames.
     GreFrames,
     /// GRE in IPv6, which carries IP packets.
     GreInV6,
-    /// Pods at a bridge; a device that puts IP packets of both versions into IPv6,
-    /// to one far end: there are two nodes.
+    /// Pods at a bridge; a device that puts IP packets of both versions into IPv6, to one remote.
+    /// There are two nodes.
     IpInV6,
     /// Flannel's with WireGuard: pods at a bridge.
     WireGuard,
@@ -52,7 +51,7 @@ pub enum Wiring {
     IpSec,
 }
 
-/// What a packet is put into between nodes.
+/// The tunnel between nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tunnel {
     /// RFC 7348.
@@ -71,15 +70,14 @@ pub enum Tunnel {
     GreInV6,
     /// RFC 2473.
     IpInV6,
-    /// Encrypted: nobody sees it between the nodes.
+    /// Encrypted: between the nodes, nobody can parse it.
     WireGuard,
-    /// Encrypted as well (RFC 4303).
+    /// Encrypted (RFC 4303).
     IpSec,
 }
 
 impl Tunnel {
-    /// What it is called, and how to add such a device, where not every kernel
-    /// has one.
+    /// The tunnel's name, and the command that adds such a device, if not every kernel supports it.
     const fn device(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Vxlan => ("VXLAN", None),
@@ -95,7 +93,7 @@ impl Tunnel {
         }
     }
 
-    /// Whether nobody sees between the nodes what it carries.
+    /// Whether the tunnel encrypts its packets.
     #[must_use]
     pub const fn encrypts(self) -> bool {
         matches!(self, Self::WireGuard | Self::IpSec)
@@ -103,7 +101,7 @@ impl Tunnel {
 }
 
 impl Wiring {
-    /// All of them.
+    /// All wirings.
     pub const ALL: [Self; 20] = [
         Self::Flannel,
         Self::FlannelOverV6,
@@ -127,10 +125,10 @@ impl Wiring {
         Self::IpSec,
     ];
 
-    /// The one that is called so here.
+    /// The wiring with this name.
     ///
     /// # Errors
-    /// If none is.
+    /// If no wiring has the name.
     pub fn named(name: &str) -> Result<Self> {
         let mut all = Self::ALL.into_iter();
         let found = all.find(|wiring| format!("{wiring:?}") == name);
@@ -159,7 +157,7 @@ impl Wiring {
         }
     }
 
-    /// Whether a node's pods are ports of a bridge; else they have routes.
+    /// Whether a node's pods are ports of a bridge. Otherwise they have routes.
     #[must_use]
     pub const fn has_bridge(self) -> bool {
         let routed = matches!(
@@ -173,14 +171,14 @@ impl Wiring {
         !routed && !self.shares_uplink()
     }
 
-    /// Whether there is no tunnel to the nodes of the own subnet.
+    /// Whether there is no tunnel to nodes of the same subnet.
     #[must_use]
     pub const fn is_cross_subnet(self) -> bool {
         matches!(self, Self::CalicoCrossSubnet | Self::CalicoIpipCrossSubnet)
     }
 
-    /// Whether pods send by their node's uplink itself: their interfaces have no
-    /// other end on the node.
+    /// Whether pods send by their node's uplink itself, so their interfaces have no peer on the
+    /// node.
     #[must_use]
     pub const fn shares_uplink(self) -> bool {
         matches!(self, Self::Macvlan | Self::Ipvlan | Self::IpvlanL3)
@@ -192,13 +190,13 @@ impl Wiring {
         !matches!(self.tunnel(), Some(Tunnel::IpIp))
     }
 
-    /// Whether IPv6 has a tunnel device of its own.
+    /// Whether IPv6 has a separate tunnel device.
     #[must_use]
     pub const fn separates_v6(self) -> bool {
         matches!(self, Self::CalicoDualStack)
     }
 
-    /// Whether its tunnel's packets are IPv6, if what they carry is, or is not.
+    /// Whether the outer packets are IPv6, for inner packets of an IP version.
     #[must_use]
     pub const fn underlay_is_v6(self, v6: bool) -> bool {
         match self {
@@ -207,10 +205,11 @@ impl Wiring {
         }
     }
 
-    /// What a tunnel's headers cost of a packet that is IPv6, or is not, in bytes:
-    /// the outer IP header; of VXLAN and Geneve the UDP header, their own and the
-    /// inner Ethernet header; GRE's with a key, and with frames the inner Ethernet
-    /// header; the limit of IP in IPv6 to tunnels in tunnels; WireGuard's UDP header,
+    /// The size of a tunnel's headers for inner packets of an IP version, in bytes: the outer IP
+    /// header, and these. VXLAN and Geneve have the UDP header, their own and the inner Ethernet
+    /// header. GRE has its header with a key, and with frames the inner Ethernet header. IP in IPv6
+    /// has the limit to nested tunnels. WireGuard has the UDP header, its own header and its
+    /// checksum. IPsec has its headers, padding and checksum.
     /// its own and its checksum; IPsec's headers, padding and checksum.
     #[must_use]
     pub const fn overhead(self, v6: bool) -> u32 {
@@ -226,9 +225,9 @@ impl Wiring {
         }
     }
 
-    /// Whether this kernel cannot have it, so that a test of it must leave it
-    /// to another one, which it says. Never true where
-    /// [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is set.
+    /// Whether this kernel does not support the wiring, so that a test must leave it to another
+    /// kernel. If so, prints that. Never true where [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE)
+    /// is set.
     ///
     /// # Errors
     /// If the kernel cannot be asked.
@@ -237,7 +236,7 @@ impl Wiring {
         is_for_another_kernel(missing.unwrap_or_default(), missing.is_none())
     }
 
-    /// All that this kernel can have; all of them where
+    /// All wirings that this kernel supports, or all where
     /// [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is set.
     ///
     /// # Errors
@@ -252,7 +251,7 @@ impl Wiring {
         Ok(all)
     }
 
-    /// What this kernel lacks for it.
+    /// What this kernel lacks for the wiring.
     pub(super) fn missing(self) -> Result<Option<&'static str>> {
         let (kind, device) = match self {
             Self::Ipvlan | Self::IpvlanL3 => ("ipvlan", Some("link one name probe type ipvlan")),

@@ -1,15 +1,13 @@
-//! A cluster to follow packets in, without a cluster: nodes and pods are
-//! network namespaces of this kernel, wired as Flannel or Calico does it, with
-//! one of their tunnels or without.
+//! A cluster's network without a cluster. Nodes and pods are network namespaces of this kernel,
+//! wired as Flannel or Calico does it, with one of their tunnels or without.
 //!
-//! Tests that always run on the same network are soon true of that network
-//! only, so all names, addresses and numbers come from a seed, which is
-//! printed; `TRACER_LAB_SEED` repeats it. Labs do not see each other: any
-//! number may be up at once, in one process or many. A lab is taken down when
-//! it is dropped, by a panic too; if its process is killed, the next lab that
-//! anybody makes removes the remains.
+//! Tests that always run on the same network soon depend on that network. Therefore all names,
+//! addresses and numbers come from a seed. The lab prints the seed, and `TRACER_LAB_SEED` repeats
+//! it. Labs do not see each other, so any number of them may exist at once, in one process or many.
+//! Dropping a lab takes it down, also after a panic. If its process is killed, the next lab removes
+//! the remains.
 //!
-//! Everything needs root, and iproute2 and ping (iputils).
+//! A lab needs root, iproute2 and ping (iputils).
 
 mod claim;
 mod devices;
@@ -50,51 +48,50 @@ pub use uplinks::Uplinks;
 /// The environment variable that repeats a lab.
 pub const SEED_VARIABLE: &str = "TRACER_LAB_SEED";
 
-/// The environment variable that says how agents are reached: `exec`, each by a command of
-/// its own; `apart`, likewise, and as if each node had a kernel of its own; or unset, within
-/// `tracer` itself.
+/// The environment variable that says how agents are reached. `exec`: each by a separate command.
+/// `apart`: likewise, and as if each node had its own kernel. Unset: within `tracer` itself.
 pub const AGENTS_VARIABLE: &str = "TRACER_LAB_AGENTS";
 
-/// The environment variable that says that this is a virtual machine whose
-/// kernel was chosen for a test: it has what the test needs, or the test fails;
-/// and it may be many times slower than others.
+/// The environment variable that says that this is a virtual machine whose kernel was chosen for a
+/// test. The kernel supports what the test needs, or the test fails. The machine may be many times
+/// slower than others.
 pub const MACHINE_VARIABLE: &str = "TRACER_LAB_MACHINE";
 
-/// What interfaces are called.
+/// The names of interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
-    /// As Flannel calls them: `cni0`, `flannel.1`, `eth0`, `veth1a2b3c4d`; or
-    /// Calico: `tunl0`, `eth0`, `cali1a2b3c4d5e6`.
+    /// The names that Flannel gives: `cni0`, `flannel.1`, `eth0`, `veth1a2b3c4d`; or Calico:
+    /// `tunl0`, `eth0`, `cali1a2b3c4d5e6`.
     #[default]
     Realistic,
-    /// Names that mean something else, or nothing: who goes by names is wrong.
+    /// Names that mean something else, or nothing. A program that relies on names is wrong then.
     Odd,
 }
 
-/// What lab to make.
+/// The kind of lab to make.
 #[derive(Clone, Debug)]
 pub struct LabSpec {
-    /// How many nodes, 1 to 200.
+    /// The number of nodes, 1 to 200.
     pub nodes: usize,
-    /// How many pods on each node, up to 200.
+    /// The number of pods on each node, up to 200.
     pub pods_per_node: usize,
     /// Decides everything else; `None` takes `TRACER_LAB_SEED` or a new one.
     pub seed: Option<u64>,
-    /// Whose network it is.
+    /// The network plugin that the lab imitates.
     pub wiring: Wiring,
-    /// How its nodes are joined to each other.
+    /// How nodes are joined to each other.
     pub uplinks: Uplinks,
     /// The MTU between the nodes, in bytes; `None` lets the seed decide.
     pub mtu: Option<u32>,
-    /// What pods' interfaces are, where they have two ends.
+    /// The kind of device that joins a pod to its node.
     pub pairs: Pairs,
-    /// What interfaces are called.
+    /// The names of interfaces.
     pub names: Names,
-    /// Whether every pod has heard from every other one before the lab is
-    /// handed out, so that the first packet of a test waits for no ARP.
+    /// Whether every pod has heard from every other one before the lab is ready. Then the first
+    /// packet of a test does not wait for ARP.
     pub warm: bool,
-    /// Whether a pod's own broadcasts come back to it, as with the hairpin
-    /// mode that Flannel's CNI configuration asks for.
+    /// Whether a pod's own broadcasts come back to it, as with the hairpin mode of Flannel's CNI
+    /// configuration.
     pub hairpin: bool,
 }
 
@@ -152,17 +149,17 @@ impl LabSpec {
 /// A running lab; dropping it takes it down.
 #[derive(Debug)]
 pub struct Lab {
-    /// Its nodes.
+    /// The lab's nodes.
     pub nodes: Vec<Node>,
-    /// Its pods: those of the first node first.
+    /// The lab's pods: those of the first node first.
     pub pods: Vec<Pod>,
-    /// Its Services, in the order in which they were added.
+    /// The lab's Services, in the order in which they were added.
     pub services: Vec<Service>,
-    /// The box between the nodes: a bridge called `wire`, that no agent watches.
+    /// The box between the nodes: a bridge called `wire` that no agent watches.
     pub middle: Netns,
-    /// Whose network it is.
+    /// The network plugin that the lab imitates.
     pub wiring: Wiring,
-    /// How its nodes are joined to each other.
+    /// How nodes are joined to each other.
     pub uplinks: Uplinks,
     /// The VXLAN network identifier.
     pub vni: u32,
@@ -184,9 +181,8 @@ impl Lab {
     /// Removes abandoned labs, then makes a new one.
     ///
     /// # Errors
-    /// If this is not root, or a program or a feature of the kernel that it
-    /// needs is missing, or the pods cannot reach each other; what was made is
-    /// taken down again.
+    /// If this process is not root, if a program or a kernel feature is missing, or if the pods
+    /// cannot reach each other. The unfinished lab is taken down again.
     pub fn new(spec: &LabSpec) -> Result<Self> {
         spec.check()?;
         let seed = spec.seed()?;
@@ -204,11 +200,11 @@ impl Lab {
         Ok(lab)
     }
 
-    /// A lab whose nodes are machines, each of which makes its own node. What the nodes and
-    /// pods of the lab run, they run there.
+    /// A lab whose nodes are machines, each of which makes its own node. The programs of the lab's
+    /// nodes and pods run in the machines.
     ///
     /// # Errors
-    /// If a machine cannot, or plays a node of another lab already.
+    /// If a machine cannot make its node, or plays a node of another lab already.
     pub fn on_machines(spec: &LabSpec, machines: &[Machine]) -> Result<Self> {
         ensure!(spec.nodes == machines.len(), "each node is a machine");
         let seed = spec.seed()?;
@@ -231,16 +227,17 @@ impl Lab {
         Ok(lab)
     }
 
-    /// The node with this index as this machine itself, whose network card is its uplink;
-    /// the other nodes are elsewhere.
+    /// Makes this machine itself the node with this index, with its network card as the uplink. The
+    /// other nodes are other machines.
     ///
     /// # Errors
+    /// As [`Lab::new`].
     /// As [`Lab::new`].
     pub fn in_this_machine(spec: &LabSpec, index: usize) -> Result<Self> {
         spec.check()?;
         let seed = spec.seed()?;
-        // The machine has one lab: names need nothing that makes them unique, and whoever
-        // is outside knows them.
+        // The machine has one lab, so its names need no unique prefix, and the tests outside must
+        // know them.
         let plan = Plan::new(spec, seed, "");
         let lab = Self::planned(spec, seed, plan, Claim::new(seed)?);
         wiring::wire_one(&lab, index)?;
@@ -277,13 +274,13 @@ impl Lab {
         }
     }
 
-    /// What all names, addresses and numbers follow from.
+    /// The seed of all names, addresses and numbers.
     #[must_use]
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Whether its nodes are machines of their own.
+    /// Whether the lab's nodes are separate machines.
     #[must_use]
     pub fn is_on_machines(&self) -> bool {
         self.nodes.iter().all(|node| node.netns.machine.is_some())
@@ -295,8 +292,7 @@ impl Lab {
         &self.nodes[pod.node]
     }
 
-    /// The tunnel between two nodes. Where subnets matter, every second node is
-    /// in the same.
+    /// The tunnel between two nodes. If subnets matter, every second node is in the same subnet.
     #[must_use]
     pub fn tunnel(&self, a: &Node, b: &Node) -> Option<Tunnel> {
         let index = |node: &Node| self.nodes.iter().position(|one| one.name == node.name);
@@ -305,15 +301,15 @@ impl Lab {
         self.wiring.tunnel().filter(|_| !direct)
     }
 
-    /// What a route from a node to the pods of another says, as iproute2 takes it
-    /// behind the destination.
+    /// The next hop of a route from a node to the pods of another, as iproute2 takes it after the
+    /// destination.
     #[must_use]
     pub fn next_hop(&self, from: &Node, to: &Node, v6: bool) -> String {
         wiring::tunnel::next_hop(self, from, to, v6)
     }
 
-    /// The MAC address that a pod sends to what is for a pod of another node; with
-    /// ipvlan there is no telling.
+    /// The destination MAC address of a pod's packets to a pod of another node. With ipvlan, it is
+    /// unknown.
     #[must_use]
     pub fn next_mac<'a>(&'a self, from: &Pod, to: &'a Pod) -> &'a str {
         if self.wiring.shares_uplink() {
@@ -332,8 +328,8 @@ impl Lab {
             .filter(|pod| self.nodes[pod.node].name == node.name)
     }
 
-    /// Sends from every pod to every other one (beyond 16 pods: to two others),
-    /// IPv4 and, where the wiring carries it, IPv6, until all of it has arrived. [`Lab::new`] does so for a
+    /// Sends from every pod to every other one (beyond 16 pods: to two others), with IPv4 and, if
+    /// the wiring carries it, IPv6, until all packets have arrived. [`Lab::new`] does this for a
     /// lab that is `warm`.
     ///
     /// # Errors
@@ -349,10 +345,10 @@ impl Lab {
         objects::yaml(&self.nodes, &self.pods, &self.services, self.wiring)
     }
 
-    /// A directory for files that go when the lab does.
+    /// A directory for files that are removed with the lab.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the directory cannot be made.
     pub fn directory(&self) -> Result<PathBuf> {
         self.claim.directory()
     }
@@ -360,7 +356,7 @@ impl Lab {
     /// Writes the cluster objects to a file in [`Lab::directory`].
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If the file cannot be written.
     pub fn write_objects(&self) -> Result<PathBuf> {
         let path = self.directory()?.join("objects.yaml");
         fs::write(&path, self.objects_yaml())
@@ -368,9 +364,9 @@ impl Lab {
         Ok(path)
     }
 
-    /// The arguments that tell `tracer` of this lab: `--inventory FILE`, and
-    /// `--agent NODE=netns:PATH` for every node, or the way to the machine that it is. With
-    /// `exec` in [`AGENTS_VARIABLE`], all agents are processes of their own.
+    /// The arguments of `tracer` for this lab: `--inventory FILE`, and `--agent NODE=netns:PATH`
+    /// for every node, or the command that reaches a node's machine. With `exec` in
+    /// [`AGENTS_VARIABLE`], all agents are separate processes.
     ///
     /// # Errors
     /// If the cluster objects cannot be written.
@@ -402,8 +398,8 @@ impl Lab {
         }
     }
 
-    /// A shell's command that is a node's agent and says that its kernel has booted apart
-    /// from all others, so that its clock has to be found out.
+    /// A shell command that runs a node's agent and pretends that its kernel has booted separately,
+    /// so that tracer has to find out its clock.
     ///
     /// # Errors
     /// If `tracer` has not been built, or the boot's identity cannot be written.
@@ -419,7 +415,7 @@ impl Lab {
         ))
     }
 
-    /// The same, with an agent of this kind for each node, in their order.
+    /// As [`Lab::agent_args`], with the given agents, one for each node, in their order.
     ///
     /// # Errors
     /// If the cluster objects cannot be written, or one of `agents` is an error.
@@ -433,7 +429,7 @@ impl Lab {
     }
 }
 
-/// A shell's command that is a node's agent, on standard input and output.
+/// A shell command that runs a node's agent, on standard input and output.
 ///
 /// # Errors
 /// If `tracer` has not been built.

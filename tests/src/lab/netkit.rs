@@ -1,5 +1,5 @@
-//! Netkit devices: pairs as veth's, made for dataplanes in BPF (Linux 6.7). The
-//! machine's `ip` may know nothing of them, so the request is put together here.
+//! Netkit devices: pairs like veth's, made for dataplanes in BPF (Linux 6.7). The machine's `ip`
+//! may not know netkit, so this module builds the request itself.
 
 use std::fs::File;
 use std::os::fd::{AsRawFd as _, RawFd};
@@ -17,7 +17,7 @@ use crate::netns::Netns;
 /// `RTM_NEWLINK`, and `NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE`.
 const NEW_LINK: u16 = 16;
 const FLAGS: u16 = 0x1 | 0x4 | 0x200 | 0x400;
-/// `struct ifinfomsg`, in which nothing is said.
+/// An empty `struct ifinfomsg`.
 const NO_HEADER: [u8; 16] = [0; 16];
 
 /// Attributes (linux/if_link.h).
@@ -30,26 +30,26 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_NETKIT_PEER_INFO: u16 = 1;
 const IFLA_NETKIT_MODE: u16 = 5;
 
-/// What joins a pod to its node.
+/// The kind of device that joins a pod to its node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pairs {
     /// veth.
     #[default]
     Veth,
-    /// Netkit in mode L2, as veth in all that concerns addresses.
+    /// Netkit in mode L2, which behaves like veth in all that concerns addresses.
     Netkit,
-    /// In mode L3, as Cilium has it: no MAC addresses, and no ARP.
+    /// Netkit in mode L3, as Cilium uses it: without MAC addresses and ARP.
     NetkitL3,
 }
 
 impl Pairs {
-    /// Whether this kernel cannot have it; see
+    /// Whether this kernel does not support the device; see
     /// [`Wiring::is_for_another_kernel`](super::Wiring::is_for_another_kernel).
     ///
     /// # Errors
     /// If the kernel cannot be asked.
     pub fn is_for_another_kernel(self) -> Result<bool> {
-        // Not all of those that are booted for the tests have it.
+        // Not all kernels that are booted for the tests have netkit.
         if self != Self::Veth && is_before((6, 7)) {
             not_here("this kernel has no netkit: that takes Linux 6.7")?;
             return Ok(true);
@@ -63,7 +63,7 @@ impl Pairs {
     }
 }
 
-/// Makes a pair, one end in each of two namespaces.
+/// Makes a pair, with one end in each of two namespaces.
 pub(super) fn add(pairs: Pairs, host: (&Netns, &str), pod: (&Netns, &str), mtu: u32) -> Result<()> {
     let pod_netns = File::open(&pod.0.path)?;
     let request = request(pairs, [host.1, pod.1], pod_netns.as_raw_fd(), mtu);
@@ -78,7 +78,7 @@ pub(super) fn add(pairs: Pairs, host: (&Netns, &str), pod: (&Netns, &str), mtu: 
     Ok(())
 }
 
-/// Whether this kernel has them.
+/// Whether this kernel supports netkit.
 fn is_possible() -> Result<bool> {
     let ask = || -> Result<bool> {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
@@ -126,7 +126,7 @@ fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends a request; what the kernel acknowledges it with: 0, or an error.
+/// Sends a request, and returns the kernel's acknowledgement: 0, or an error.
 fn ask(request: &[u8]) -> Result<i32> {
     let socket = socket(
         AddressFamily::Netlink,

@@ -1,6 +1,6 @@
-//! The lab has no API server; what one would know of it is a file, in the form
-//! of `kubectl get nodes,pods,services,endpointslices -A -o yaml`: one `List`,
-//! keys in alphabetical order, with the fields that say who has which address.
+//! The cluster objects of a lab, which has no API server. They have the form of `kubectl get
+//! nodes,pods,services,endpointslices -A -o yaml`: one `List`, keys in alphabetical order, with the
+//! fields that say who has which address.
 
 use super::{Node, Pod, Service, Wiring, service};
 

@@ -1,9 +1,8 @@
-//! What is outside of a lab's cluster: a host behind the nodes' gateway, and how pods get
-//! there.
+//! A host outside of a lab's cluster, behind the nodes' gateway.
 //!
-//! The host is the gateway of the nodes' default route, and has an address of another
-//! network besides, to which nobody has a route of its own. No agent watches it. What pods
-//! send there leaves with their node's address, as Flannel's `--ip-masq` has it.
+//! The host is the gateway of the nodes' default route. It also has an address of another network,
+//! to which no node has a specific route. No agent watches the host. Pods' packets to it leave with
+//! their node's address, as with Flannel's `--ip-masq`.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,16 +15,16 @@ use crate::netns::Netns;
 /// A host outside of the cluster.
 #[derive(Clone, Debug)]
 pub struct Outside {
-    /// Its network namespace.
+    /// The host's network namespace.
     pub netns: Netns,
-    /// Its address far away.
+    /// The host's address in another network.
     pub v4: Ipv4Addr,
-    /// Its IPv6 address far away.
+    /// The host's IPv6 address in another network.
     pub v6: Ipv6Addr,
 }
 
 impl Outside {
-    /// Its address of an IP version.
+    /// The host's address of an IP version.
     #[must_use]
     pub fn address(&self, v6: bool) -> IpAddr {
         if v6 { self.v6.into() } else { self.v4.into() }
@@ -33,11 +32,11 @@ impl Outside {
 }
 
 impl Lab {
-    /// Puts a host behind the nodes' gateway, lets the nodes masquerade what pods send
-    /// there, and waits until every node reaches it.
+    /// Puts a host behind the nodes' gateway, makes the nodes masquerade pods' packets to it, and
+    /// waits until every node reaches the host.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the host cannot be made.
     pub fn add_outside(&self) -> Result<Outside> {
         let outside = Outside {
             netns: Netns::named(format!("{}outside", self.claim.prefix())),
@@ -61,7 +60,7 @@ impl Lab {
         Ok(outside)
     }
 
-    /// Gives what pods send out of the pods' network their node's address.
+    /// Makes a node masquerade packets that leave the pods' network.
     fn masquerade(&self, node: &Node, v6: bool) -> Result<()> {
         let (family, pods) = (if v6 { "ip6" } else { "ip" }, self.cluster_cidr(v6));
         let mut rules = String::new();

@@ -1,6 +1,5 @@
-//! What a lab looks like, decided before anything is made: every name, address
-//! and number follows from the seed, so that no test can be tuned to one
-//! network and each one can be repeated.
+//! The plan of a lab, made before the lab itself. Every name, address and number follows from the
+//! seed, so no test depends on one network, and each test can be repeated.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -8,7 +7,7 @@ use super::{LabSpec, Names, Node, Pod, Tunnel, Uplinks, Wiring, wiring::tunnel};
 use crate::netns::Netns;
 use crate::rng::Rng;
 
-/// Everything of a lab that follows from its seed.
+/// Everything in a lab that follows from its seed.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) nodes: Vec<Node>,
@@ -31,8 +30,8 @@ impl Plan {
             _ => rng.range(8900, 9000),
         };
         let mtu = spec.mtu.unwrap_or(mtu);
-        // Linux's default, IANA's, or one that nobody guesses (and that no
-        // socket gets by chance: below the range of ephemeral ports).
+        // Linux's default, IANA's, or a port that nobody guesses. The last is below the range of
+        // ephemeral ports, so no socket gets it by chance.
         let ports = [8472, 4789, rng.range(10_000, 30_000)];
         let port = ports[rng.range(0, 2) as usize];
         let nodes = nodes(spec, &mut rng, prefix);
@@ -157,7 +156,7 @@ fn pods(spec: &LabSpec, rng: &mut Rng, prefix: &str, nodes: &[Node]) -> Vec<Pod>
     pods
 }
 
-/// What is on top of an uplink, and what is beside it.
+/// The device on top of an uplink, and the second uplink.
 fn on_top(spec: &LabSpec, uplink: &str) -> (String, String) {
     let name = |realistic: &str, odd: &str| match spec.names {
         Names::Realistic => realistic.to_owned(),
@@ -178,7 +177,7 @@ fn on_top(spec: &LabSpec, uplink: &str) -> (String, String) {
     (way, second)
 }
 
-/// What a tunnel device is usually called.
+/// The usual name of a tunnel device.
 fn overlay_name(wiring: Wiring) -> &'static str {
     match (wiring.tunnel(), wiring.has_bridge()) {
         (Some(Tunnel::Vxlan) | None, true) => "flannel.1",
@@ -200,7 +199,7 @@ fn overlay_name(wiring: Wiring) -> &'static str {
 fn interfaces(names: Names, rng: &mut Rng) -> [String; 3] {
     match names {
         Names::Realistic => ["cni0", "flannel.1", "eth0"].map(str::to_owned),
-        // Names that mean something else elsewhere, never two the same.
+        // These names mean something else elsewhere, and no two are the same.
         Names::Odd => [
             rng.pick(&["br-lan", "vxlan0", "eth1", "virbr7", "flannel.9"])
                 .to_owned(),

@@ -1,5 +1,5 @@
-//! Pods that restart and tunnel devices that are made anew, as the container
-//! runtime, the CNI plugin and the network's daemon do it.
+//! Restarts pods and replaces tunnel devices, as the container runtime, the CNI plugin and the
+//! network's daemon do.
 
 use std::net::IpAddr;
 
@@ -9,10 +9,10 @@ use super::{Lab, Node, Pod, Tunnel, wiring};
 use crate::process;
 
 impl Lab {
-    /// Ends a pod, by its index: its interface goes, then its namespace.
+    /// Ends a pod, by its index: removes its interface, then its namespace.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the pod does not exist.
     pub fn end_pod(&self, pod: usize) -> Result<()> {
         let pod = &self.pods[pod];
         let (inside, name) = (&pod.interface, &pod.netns.name);
@@ -26,7 +26,7 @@ impl Lab {
     /// then, frames of the pod may still tell the node where the pod is.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the pod does not exist.
     pub fn take_link_down(&self, pod: &Pod) -> Result<()> {
         let interface = &pod.interface;
         pod.netns.run(&format!("ip link set {interface} down"))?;
@@ -37,11 +37,11 @@ impl Lab {
         })
     }
 
-    /// Makes the node of a pod on a bridge forget the MAC address behind one of the pod's
-    /// addresses, and waits until it has.
+    /// Makes the node of a pod on a bridge forget the MAC address of one of the pod's addresses.
+    /// Waits until the node has done so.
     ///
     /// # Errors
-    /// If it is not there.
+    /// If the pod does not exist.
     pub fn forget(&self, pod: &Pod, address: IpAddr) -> Result<()> {
         let node = self.node_of(pod);
         process::until("the node has forgotten the pod", || {
@@ -52,27 +52,25 @@ impl Lab {
         })
     }
 
-    /// Makes a pod anew that has ended, with the address that it had.
+    /// Makes a pod again that has ended, with its earlier address.
     ///
     /// # Errors
-    /// If it is there, or cannot be made.
+    /// If the pod exists, or cannot be made.
     pub fn begin_pod(&self, pod: usize) -> Result<()> {
         wiring::make_pod(self, &self.pods[pod])
     }
 
-    /// Gives a pod that has ended another MAC address, and the host's end of its
-    /// interface another name.
+    /// Gives a pod that has ended another MAC address, and its veth peer on the host another name.
     pub fn rename_pod(&mut self, pod: usize) {
         let pod = &mut self.pods[pod];
         pod.mac = other(&pod.mac);
         pod.veth = other(&pod.veth);
     }
 
-    /// Interfaces come and go at a node's bridge, one after the other, as where pods
-    /// are short-lived.
+    /// Adds and removes interfaces at a node's bridge, one after the other, as short-lived pods do.
     ///
     /// # Errors
-    /// If one cannot be made.
+    /// If an interface cannot be made.
     pub fn strangers(&self, node: usize, count: usize) -> Result<()> {
         let Node { bridge, netns, .. } = &self.nodes[node];
         for number in 0..count {
@@ -87,20 +85,20 @@ impl Lab {
         Ok(())
     }
 
-    /// Removes a node's tunnel device, with all that rests on it.
+    /// Removes a node's tunnel device, with all that depends on it.
     ///
     /// # Errors
-    /// If it has none.
+    /// If the node has no tunnel device.
     pub fn end_overlay(&self, node: usize) -> Result<()> {
         let node = &self.nodes[node];
         let line = format!("ip link del {}", node.overlay);
         node.netns.run(&line).map(drop)
     }
 
-    /// Makes a node's tunnel device anew.
+    /// Makes a node's tunnel device again.
     ///
     /// # Errors
-    /// If it is there, or cannot be made.
+    /// If the device exists, or cannot be made.
     pub fn begin_overlay(&self, node: usize) -> Result<()> {
         debug_assert_eq!(self.wiring.tunnel(), Some(Tunnel::Vxlan));
         wiring::tunnel::set_up(self, &self.nodes[node])

@@ -1,5 +1,5 @@
-//! How a node is joined to the others: with one cable, with two, or with
-//! something on top of its cable.
+//! How a node is joined to the others: with one cable, with two, or with a device on top of its
+//! cable.
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,27 +10,26 @@ use super::devices::{is_for_another_kernel, kernel_has};
 use super::{Lab, Node};
 use crate::process::until;
 
-/// What the routes between nodes lead out of.
+/// The device of the routes between nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Uplinks {
     /// The uplink.
     #[default]
     One,
-    /// Either of two uplinks, by flow (ECMP): the node's address is on none of
-    /// them.
+    /// Either of two uplinks, by flow (ECMP). Neither uplink has the node's address.
     Two,
     /// A VLAN on the uplink.
     Vlan,
     /// A VXLAN on the uplink: the network of a cloud.
     InVxlan,
-    /// A bond of two uplinks, one of which sends while the other waits.
+    /// A bond of two uplinks. One sends, and the other waits.
     Bond,
-    /// The same as a team.
+    /// A team of two uplinks. One sends, and the other waits.
     Team,
 }
 
 impl Uplinks {
-    /// Whether this kernel cannot have it; see
+    /// Whether this kernel does not support it; see
     /// [`Wiring::is_for_another_kernel`](super::Wiring::is_for_another_kernel).
     ///
     /// # Errors
@@ -57,7 +56,7 @@ impl Uplinks {
         matches!(self, Self::Two | Self::Bond | Self::Team)
     }
 
-    /// What its headers cost, in bytes of MTU.
+    /// The size of its headers, in bytes of MTU.
     #[must_use]
     pub(super) const fn overhead(self) -> u32 {
         match self {
@@ -67,7 +66,7 @@ impl Uplinks {
     }
 }
 
-/// The address of a node's cable, where that of the node is on none.
+/// The address of a node's cable, if no cable has the node's address.
 fn link_address(node: &Node, cable: u8, v6: bool) -> IpAddr {
     let [.., host] = node.underlay.octets();
     if v6 {
@@ -77,7 +76,7 @@ fn link_address(node: &Node, cable: u8, v6: bool) -> IpAddr {
     }
 }
 
-/// The commands of `ip` that give a node its place among the others.
+/// The commands of `ip` that connect a node to the others.
 pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
     let Node {
         underlay,
@@ -91,8 +90,8 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
     let has_v6 = lab.wiring.carries_v6();
     let mut ip = String::new();
     if matches!(lab.uplinks, Uplinks::Bond | Uplinks::Team) {
-        // What a waiting uplink says of itself, with the MAC address that both have,
-        // would lead the middle box to send to it.
+        // Packets of the waiting uplink, with the MAC address that both have, would make the middle
+        // box send to it.
         for port in [uplink, second_uplink] {
             let off = format!("ipv6/conf/{port}/disable_ipv6");
             node.netns.sysctl(&[(&off, "1")])?;
@@ -125,7 +124,7 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
             lab.port + 1,
             local = link_address(node, 0, false),
         )?,
-        // What is joined to it must be down.
+        // The members of a bond must be down when they join it.
         Uplinks::Bond => write!(
             ip,
             "link add name {way} mtu {mtu} type bond mode active-backup miimon 100
@@ -145,8 +144,8 @@ pub(super) fn set_up(lab: &Lab, node: &Node) -> Result<String> {
     Ok(ip)
 }
 
-/// Waits until bonds send by their first uplink, as they were told to: what is on its
-/// way while they change may be lost.
+/// Waits until bonds send by their first uplink, as configured. Packets may be lost while bonds
+/// change uplinks.
 pub(super) fn settle(lab: &Lab) -> Result<()> {
     if lab.uplinks != Uplinks::Bond {
         return Ok(());
@@ -164,8 +163,8 @@ pub(super) fn settle(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Makes a team of a node's two uplinks, the first of which sends. A daemon would
-/// choose it, and the mode, and give all three the same MAC address.
+/// Makes a team of a node's two uplinks, the first of which sends. Without a daemon, this function
+/// sets the uplink, the mode, and one MAC address for all three devices.
 fn team(lab: &Lab, node: &Node) -> Result<()> {
     let Node {
         netns,
@@ -190,10 +189,10 @@ fn team(lab: &Lab, node: &Node) -> Result<()> {
 }
 
 impl Node {
-    /// Makes its team send by one of its two uplinks.
+    /// Makes the node's team send by one of its two uplinks.
     ///
     /// # Errors
-    /// If it has no team.
+    /// If the node has no team.
     pub fn send_by(&self, uplink: &str) -> Result<()> {
         let shown = self.netns.run(&format!("ip -o link show dev {uplink}"))?;
         let (index, _) = shown.split_once(':').context("ip prints no index")?;
@@ -202,8 +201,8 @@ impl Node {
     }
 }
 
-/// Gives a node with two uplinks its addresses of an IP version, and the routes to
-/// those of the others.
+/// Gives a node with two uplinks its addresses of an IP version, and the routes to the other
+/// nodes'.
 fn two_ways(lab: &Lab, node: &Node, v6: bool, ip: &mut String) -> Result<()> {
     let (version, bits, link_bits, flag) = if v6 {
         ("ipv6", 128, 64, "nodad")
@@ -225,7 +224,7 @@ fn two_ways(lab: &Lab, node: &Node, v6: bool, ip: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// Where packets to another node go, as a route says it.
+/// The next hops to another node, in a route's syntax.
 pub(super) fn next_hops(node: &Node, other: &Node, v6: bool) -> String {
     if !node.has_two_ways() {
         return format!("via {} dev {}", other.address(v6), node.way);
@@ -239,7 +238,7 @@ pub(super) fn next_hops(node: &Node, other: &Node, v6: bool) -> String {
     )
 }
 
-/// What a node's VXLAN uplink has to know: that the others are there.
+/// The fdb entries that make a node's VXLAN uplink know the other nodes.
 pub(super) fn far_ends(lab: &Lab, node: &Node) -> String {
     if lab.uplinks != Uplinks::InVxlan {
         return String::new();

@@ -1,11 +1,10 @@
-//! The first packet between two pods waits for ARP or neighbour discovery, and
-//! a wiring mistake shows only when packets flow. So every pod says hello to
-//! every other one, in both families, until all have heard all.
+//! Warms a lab up. The first packet between two pods waits for ARP or neighbour discovery, and a
+//! wiring mistake shows only when packets flow. Every pod therefore sends to every other one, in
+//! both families, until all have heard all.
 //!
-//! Not so in a large lab: the kernel keeps the neighbours of all namespaces in
-//! one table, of 1,024 entries by default. There each pod speaks with two
-//! others, on other nodes if there are any: enough to know that it is wired,
-//! and for it and its node to know each other.
+//! A large lab does less, because the kernel keeps the neighbours of all namespaces in one table,
+//! of 1,024 entries by default. There each pod sends to two others, on other nodes if there are
+//! any. This shows that the pod is wired, and makes the pod and its node know each other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -17,14 +16,14 @@ use super::{Lab, Pod, Wiring};
 use crate::process;
 use crate::traffic::Flow;
 
-/// How long the whole may take.
+/// The time limit for all pods.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long to wait for one datagram before those that are missing are sent again.
+/// How long to wait for a datagram before the missing ones are sent again.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// The largest lab in which everybody speaks with everybody, in pods.
+/// The largest lab in which all pods send to all others, in pods.
 const ACQUAINTED: usize = 16;
 
-/// One pod's socket, and whom it has yet to hear.
+/// A pod's socket, and the pods that it has not heard yet.
 struct Listener {
     socket: UdpSocket,
     address: SocketAddr,
@@ -32,8 +31,8 @@ struct Listener {
 }
 
 pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
-    // The first pod of each node, the second of each, … : in this order the
-    // next one is on another node.
+    // The first pod of each node, the second of each node, and so on. In this order, the next pod
+    // is on another node.
     let mut pods_of_node: HashMap<usize, usize> = HashMap::new();
     let mut ring: Vec<&Pod> = pods.iter().collect();
     ring.sort_by_cached_key(|pod| {
@@ -49,7 +48,7 @@ pub(super) fn reach_each_other(pods: &[Pod], wiring: Wiring) -> Result<()> {
     Ok(())
 }
 
-/// Pods on different nodes, each two once.
+/// Pairs of pods on different nodes, each pair once.
 fn pairs_between_nodes(lab: &Lab) -> impl Iterator<Item = (&Pod, &Pod)> {
     let pairs = lab
         .pods
@@ -58,7 +57,7 @@ fn pairs_between_nodes(lab: &Lab) -> impl Iterator<Item = (&Pod, &Pod)> {
     pairs.filter(|(from, to)| from.node < to.node)
 }
 
-/// The same where nodes are machines: their pods ping each other, until all are answered.
+/// Warms up a lab whose nodes are machines: their pods ping each other until all are answered.
 pub(super) fn reach_other_machines(lab: &Lab) -> Result<()> {
     for (from, to) in pairs_between_nodes(lab) {
         let flow = Flow::new(from, to);
@@ -96,7 +95,7 @@ fn reach(ring: &[&Pod], address: impl Fn(&Pod) -> IpAddr, deadline: Instant) -> 
                 .iter()
                 .filter(|to| to.missing.contains(&from.address))
             {
-                // Where there is no route yet sending itself fails.
+                // Without a route yet, sending itself fails.
                 refusal = from.socket.send_to(&[], to.address).err().or(refusal);
             }
         }
@@ -128,7 +127,7 @@ fn listen(pod: &Pod, address: IpAddr) -> Result<Listener> {
     })
 }
 
-/// Whom the pod at the place `own` of a ring of `count` must hear.
+/// The pods that the pod at the place `own` in a ring of `count` must hear.
 fn acquaintances(own: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..count).filter(move |&other| {
         let distance = own.abs_diff(other);
@@ -136,7 +135,7 @@ fn acquaintances(own: usize, count: usize) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Some of those who have not been heard, and how many more there are.
+/// Names some pairs that have not heard each other, and the number of further pairs.
 fn in_words(listeners: &[Listener]) -> String {
     let mut pairs: Vec<_> = listeners
         .iter()

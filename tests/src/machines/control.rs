@@ -1,4 +1,4 @@
-//! What is asked of QEMU itself, by its own protocol (QMP): one JSON object per line.
+//! Commands to QEMU itself, by its own protocol (QMP): one JSON object per line.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-/// What its socket is called.
+/// The name of QEMU's socket.
 pub const NAME: &str = "qmp";
-/// More than it needs for anything.
+/// The time limit of a command.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs one command.
@@ -19,7 +19,7 @@ pub(super) fn run(socket: &Path, command: &str, arguments: &Value) -> Result<()>
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
     stream.set_read_timeout(Some(LIMIT))?;
     let mut stream = BufReader::new(stream);
-    // It first says who it is.
+    // QEMU first sends a greeting.
     next(&mut stream)?;
     let negotiate = json!({ "execute": "qmp_capabilities" });
     let execute = json!({ "execute": command, "arguments": arguments });
@@ -32,7 +32,7 @@ pub(super) fn run(socket: &Path, command: &str, arguments: &Value) -> Result<()>
             if let Some(error) = answer["error"]["desc"].as_str() {
                 bail!("QEMU says: {error}");
             }
-            // Events come in between.
+            // QEMU may send events before the answer.
             if answer.get("return").is_some() {
                 break;
             }

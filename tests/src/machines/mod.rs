@@ -1,9 +1,10 @@
-//! Machines with kernels of their own, each of which plays one node of a lab:
-//! `cargo xtask machines` starts them, joined by a wire, and tells tests where they are.
+//! Machines with their own kernels, each of which plays one node of a lab. `cargo xtask machines`
+//! starts the machines, joined by a wire, and tells tests where they are.
 //!
-//! Tests run outside. What a test runs on a node or in a pod goes over a serial line to the
-//! program `lab serve` in that machine ([`serve`]); agents are reached over another one. So a
-//! [`Netns`](crate::Netns) of such a machine takes command lines, but no closures.
+//! Tests run outside of the machines. A serial line leads to the program `lab serve` in each
+//! machine ([`serve`]), which runs a test's programs on the node and in its pods. Another serial
+//! line reaches agents. A [`Netns`](crate::Netns) of such a machine therefore takes command lines,
+//! but no closures.
 
 pub mod control;
 pub mod relay;
@@ -30,18 +31,18 @@ pub const MACHINES_VARIABLE: &str = "TRACER_MACHINES";
 /// The environment variable that says how the nodes are wired: `Flannel` or `Calico`.
 pub const WIRING_VARIABLE: &str = "TRACER_MACHINES_WIRING";
 
-/// What the machines are called, in the order of their nodes.
+/// The machines' names, in the order of their nodes.
 pub const NAMES: [&str; 2] = ["near", "far"];
 /// The name of the serial line that [`serve`] listens to.
 pub const CONTROL: &str = "tracer-control";
 /// The name of the serial line that leads to an agent.
 pub const AGENT: &str = "tracer-agent";
-/// What [`serve`] says once it listens.
+/// The line of [`serve`] once it listens.
 pub const READY: &str = "tracer-machine: ready";
-/// The object of QEMU that lets nothing out of a machine while its `status` is `on`.
+/// The object of QEMU that discards a machine's outgoing packets while its `status` is `on`.
 pub const HOLE: &str = "hole";
 
-/// More than a machine needs for anything that it is asked.
+/// The time limit for anything that a test asks of a machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// A machine.
@@ -55,7 +56,7 @@ struct Inner {
     line: Mutex<Line>,
 }
 
-/// Where a socket of a machine is.
+/// The path of a machine's socket.
 #[must_use]
 pub fn socket(directory: &Path, name: &str, what: &str) -> PathBuf {
     directory.join(format!("{name}.{what}"))
@@ -74,16 +75,16 @@ impl Machine {
         })))
     }
 
-    /// Its kernel.
+    /// The machine's kernel.
     #[must_use]
     pub fn release(&self) -> &Release {
         &self.0.release
     }
 
-    /// Asks the program in it for something; see [`serve`].
+    /// Sends a request to the machine's program; see [`serve`].
     ///
     /// # Errors
-    /// If that fails there, or no answer comes.
+    /// If the request fails there, or no answer comes.
     pub fn ask(&self, words: &[&str]) -> Result<Value> {
         let mut line = self.0.line.lock().unwrap_or_else(PoisonError::into_inner);
         line.ask(words)
@@ -98,7 +99,7 @@ impl Machine {
         self.ask(&["sysctl", netns, name, value]).map(drop)
     }
 
-    /// A shell's command that leads to an agent in it.
+    /// A shell command that leads to an agent in the machine.
     ///
     /// # Errors
     /// If the program that joins the streams has not been built.
@@ -113,8 +114,8 @@ impl Machine {
         ))
     }
 
-    /// Lets nothing out of it, or lets all out again. Neither kernel can notice but by what
-    /// does not come.
+    /// Discards all packets that leave the machine, or stops doing so. The kernels can only notice
+    /// that packets are missing.
     ///
     /// # Errors
     /// If QEMU refuses.
@@ -125,7 +126,7 @@ impl Machine {
         self.emulator("qom-set", &set)
     }
 
-    /// Stops all its processors.
+    /// Stops all processors of the machine.
     ///
     /// # Errors
     /// If QEMU refuses.
@@ -133,7 +134,7 @@ impl Machine {
         self.emulator("stop", &json!({}))
     }
 
-    /// Lets them go on.
+    /// Lets the processors continue.
     ///
     /// # Errors
     /// If QEMU refuses.
@@ -171,15 +172,15 @@ impl Hash for Machine {
     }
 }
 
-/// The machines that are up.
+/// The running machines.
 #[derive(Debug)]
 pub struct Machines(Vec<Machine>);
 
 impl Machines {
-    /// Those that the environment names.
+    /// The machines that the environment names.
     ///
     /// # Errors
-    /// If it names none, or they do not answer.
+    /// If the environment names none, or they do not answer.
     pub fn up() -> Result<Self> {
         let directory = env::var_os(MACHINES_VARIABLE).with_context(|| {
             format!("{MACHINES_VARIABLE} names no machines: `cargo xtask machines` starts some")
@@ -205,11 +206,11 @@ impl Machines {
         &self.0[1]
     }
 
-    /// The lab whose nodes they are, with two pods on each, wired as the environment says.
-    /// It is made when somebody first asks for it.
+    /// The lab whose nodes are the machines, with two pods on each, wired as the environment says.
+    /// The first call makes the lab.
     ///
     /// # Errors
-    /// If it cannot be made, or another one has been.
+    /// If the lab cannot be made, or another one exists already.
     pub fn lab(&self) -> Result<Lab> {
         let wiring = env::var(WIRING_VARIABLE);
         let spec = LabSpec {
@@ -221,7 +222,7 @@ impl Machines {
     }
 }
 
-/// A serial line, from outside.
+/// The outer end of a serial line.
 struct Line {
     stream: BufReader<UnixStream>,
     number: u64,
@@ -238,7 +239,7 @@ impl Line {
         })
     }
 
-    /// Asks, and waits for the answer. Whoever asked before and left may have one coming.
+    /// Sends a request, and waits for its answer. An answer to an earlier request may come first.
     fn ask(&mut self, words: &[&str]) -> Result<Value> {
         self.number += 1;
         let mut question = json!({ "number": self.number, "words": words }).to_string();

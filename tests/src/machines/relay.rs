@@ -1,8 +1,8 @@
-//! `lab relay SOCKET`: joins standard input and output to a socket that leads to an agent,
-//! until one side ends.
+//! `lab relay SOCKET`: joins standard input and output to a socket that leads to an agent, until
+//! one side ends.
 //!
-//! A serial line has no beginning: the agent before may still be there and take what is said.
-//! So nothing is said before the line has told that an agent is there.
+//! A serial line has no beginning: an earlier agent may still be there and read the input. The
+//! relay therefore sends nothing before the line has announced an agent.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -12,30 +12,30 @@ use std::thread;
 
 use anyhow::{Context as _, Result};
 
-/// What the line says when an agent begins to listen.
+/// The line's message when an agent begins to listen.
 pub(super) const AGENT_READY: &str = "tracer-agent: ready\n";
 
-/// Joins them.
+/// Joins the streams.
 ///
 /// # Errors
-/// If nobody listens there, or what comes cannot be handed on.
+/// If nobody listens at the socket, or data cannot be passed on.
 pub fn run(socket: &Path) -> Result<()> {
     let stream = UnixStream::connect(socket)
         .with_context(|| format!("cannot connect to {}", socket.display()))?;
     let mut input = &stream;
     wait_ready(&mut input).context("no agent begins to listen")?;
-    // Whoever speaks with the agent has to skip it, as a login's greeting.
+    // The collector has to skip this line, like the greeting of a login.
     io::stdout().write_all(AGENT_READY.as_bytes())?;
     let mut out = stream.try_clone()?;
     thread::spawn(move || {
-        // Whichever end fails, it is the end.
+        // A failure of either stream is the end.
         let _ = copy(&mut io::stdin().lock(), &mut out);
         let _ = out.shutdown(Shutdown::Both);
     });
     copy(&mut input, &mut io::stdout().lock()).context("cannot hand on what comes")
 }
 
-/// Reads up to the words, whatever an agent before has left.
+/// Reads up to the message, and drops the remains of an earlier agent.
 fn wait_ready(from: &mut impl Read) -> io::Result<()> {
     let mut heard = Vec::new();
     let mut byte = [0];
@@ -49,7 +49,7 @@ fn wait_ready(from: &mut impl Read) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands on what comes as it comes: `io::copy` may keep it back.
+/// Passes data on as it comes, while `io::copy` may hold data back.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {

@@ -1,8 +1,8 @@
-//! `lab serve`: what runs in a machine. It makes the node that the machine is to play, runs
-//! what it is told on the node and in its pods, and starts an agent whenever somebody speaks
-//! on the line that leads to one.
+//! `lab serve`: the program in a machine. It makes the machine's node, runs programs on the node
+//! and in its pods, and starts an agent whenever somebody opens the agent's line.
 //!
-//! A question is a line of JSON with a number and words, an answer one with the same number.
+//! A request is a line of JSON with a number and words, and its answer is a line with the same
+//! number.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,9 +25,9 @@ use crate::netns::Netns;
 use crate::process::Finished;
 use crate::traffic::apart::{self, Server};
 
-/// How often it is looked whether somebody is at the other end of a line.
+/// The interval at which the program checks whether the other end of a line is open.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a program may run.
+/// The time limit of a program.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Serves until the machine is switched off.
@@ -54,7 +54,7 @@ pub fn run() -> Result<()> {
     loop {
         let mut question = String::new();
         if questions.read_line(&mut question)? == 0 || !question.ends_with('\n') {
-            // Nobody is there.
+            // Nobody has the other end open.
             thread::sleep(TICK);
             continue;
         }
@@ -72,7 +72,7 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// The device of a serial line, by the name that it was given outside.
+/// The device of a serial line, by the name that QEMU gave it.
 fn port(name: &str) -> Result<PathBuf> {
     for entry in fs::read_dir("/sys/class/virtio-ports").context("there are no serial lines")? {
         let entry = entry?;
@@ -84,8 +84,8 @@ fn port(name: &str) -> Result<PathBuf> {
     bail!("there is no serial line {name}")
 }
 
-/// Runs one agent, as soon as somebody is at the other end, who is told so first: what was
-/// said before went to the agent before, or nowhere.
+/// Runs one agent, as soon as somebody opens the other end, and first announces it there. Earlier
+/// input went to an earlier agent, or nowhere.
 fn serve_agent(port: &PathBuf) -> Result<()> {
     let mut line = OpenOptions::new().read(true).write(true).open(port)?;
     while !is_connected(&line)? {
@@ -109,7 +109,7 @@ fn is_connected(line: &File) -> Result<bool> {
 /// The node that the machine plays.
 #[derive(Default)]
 struct Node {
-    /// With the words that it was made by.
+    /// The lab, with the words of the request that made it.
     lab: Option<(String, Lab)>,
     servers: BTreeMap<u64, Server>,
     number: u64,
@@ -150,7 +150,7 @@ impl Node {
         })
     }
 
-    /// Makes the lab's node, unless it is there.
+    /// Makes the lab's node, unless it exists.
     fn make(&mut self, words: [&str; 4]) -> Result<()> {
         let said = words.join(" ");
         if let Some((made, _)) = &self.lab {
@@ -171,7 +171,7 @@ impl Node {
     }
 }
 
-/// How a program ended, as an answer.
+/// The result of a program, as an answer.
 fn told(finished: &Finished) -> Value {
     let Finished {
         status,
@@ -181,7 +181,7 @@ fn told(finished: &Finished) -> Value {
     json!({ "status": status.into_raw(), "stdout": stdout, "stderr": stderr })
 }
 
-/// What [`told`] tells.
+/// The result of a program in an answer of [`told`].
 pub(super) fn finished(told: &Value) -> Result<Finished> {
     let text = |key: &str| told[key].as_str().map(str::to_owned);
     let status = told["status"].as_i64().context("how it ended")?;

@@ -1,5 +1,5 @@
-//! Traffic whose two ends are in machines of their own: each machine is told to play one
-//! end, and this program counts what both tell.
+//! Traffic between two machines: each machine plays one end, and this program adds up what both
+//! report.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::lab::Pod;
 use crate::netns::Netns;
 use crate::process;
 
-/// Datagrams, each sent after the answer to the one before.
+/// Datagrams, each sent after the answer to the previous one.
 pub(super) const EXCHANGE: &str = "exchange";
-/// Datagrams that nobody answers.
+/// Datagrams without answers.
 pub(super) const DATAGRAMS: &str = "datagrams";
 /// Connections with one question and one answer each.
 pub(super) const CONNECTIONS: &str = "connections";
@@ -27,8 +27,8 @@ pub(super) const CONNECTIONS: &str = "connections";
 pub(super) const BYTES: &str = "bytes";
 
 impl Flow {
-    /// The same between machines, if they are what the pods are in. `expected` is how much
-    /// the server is to get before it closes.
+    /// Sends between machines, if the pods are in machines. `expected` is the amount that the
+    /// server must get before it closes.
     pub(super) fn between_machines(
         &self,
         kind: &str,
@@ -80,18 +80,18 @@ impl Flow {
     }
 }
 
-/// Sends datagrams from a pod in another machine, whether or not anybody is there to get
-/// them, and returns how many.
+/// Sends datagrams from a pod in another machine, whether or not anybody listens, and returns their
+/// number.
 ///
 /// # Errors
-/// If the machine cannot.
+/// If the machine cannot send.
 pub fn send_datagrams(from: &Pod, to: (&Pod, u16), count: u64, payload: usize) -> Result<u64> {
     let flow = Flow::new(from, to.0);
     let at = SocketAddr::new(flow.destination(), to.1);
     Ok(flow.client_elsewhere(DATAGRAMS, at, count, payload)?.sent)
 }
 
-/// A server that runs on a thread of its own until it is closed.
+/// A server that runs on a separate thread until it is closed.
 #[derive(Debug)]
 pub(crate) struct Server {
     port: u16,
@@ -131,7 +131,7 @@ impl Server {
                         let Ok((stream, _)) = listener.accept() else {
                             continue;
                         };
-                        // What fails here is missing in the client's count.
+                        // A failure here shows in the client's count.
                         let _ = if short {
                             tcp::answer(stream)
                         } else {
@@ -155,15 +155,14 @@ impl Server {
         self.port
     }
 
-    /// Ends it once so many datagrams have arrived or nothing comes any more, and returns
-    /// how many have.
+    /// Ends the server once so many datagrams have arrived, or no more come. Returns their number.
     pub(crate) fn close(self, expected: u64) -> u64 {
         let deadline = process::deadline(PATIENCE);
         while self.arrived.load(Ordering::Relaxed) < expected && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
         self.ended.store(true, Ordering::Relaxed);
-        // A server that panicked has told of it.
+        // A server that panicked has printed the reason.
         let _ = self.thread.join();
         self.arrived.load(Ordering::Relaxed)
     }

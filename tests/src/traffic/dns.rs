@@ -1,5 +1,5 @@
-//! A small DNS server and its client. The server does what the name says that it is asked
-//! for, and counts it; the client asks again once if it hears nothing, as resolvers do.
+//! A small DNS server and its client. The queried name tells the server how to answer, and the
+//! server counts the queries. Without an answer, the client asks once more, as resolvers do.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -18,23 +18,23 @@ use crate::netns::Netns;
 /// How long a client waits before it asks again, and before it gives up.
 const RETRY: Duration = Duration::from_millis(300);
 
-/// What a server says to a question (RFC 1035, 4.1.1).
+/// A server's answer to a query (RFC 1035, 4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Says {
-    /// There is an answer.
+    /// The server answers.
     NoError,
-    /// It has failed.
+    /// The server has failed.
     ServFail,
     /// There is no such name.
     NxDomain,
-    /// Nothing at all.
+    /// The server sends nothing.
     Nothing,
 }
 
 impl Says {
     const ALL: [Self; 4] = [Self::NoError, Self::ServFail, Self::NxDomain, Self::Nothing];
 
-    /// The first label of the names that are answered so.
+    /// The first label of the names with this answer.
     const fn label(self) -> &'static str {
         match self {
             Self::NoError => "yes",
@@ -54,21 +54,21 @@ impl Says {
     }
 }
 
-/// What came of questions.
+/// The results of queries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookedUp {
-    /// Identifiers of the questions, in their order.
+    /// The identifiers of the queries, in their order.
     pub ids: Vec<u16>,
-    /// Packets that the servers got, by what they say to them.
+    /// The number of packets that the servers got, by their answer.
     pub got: BTreeMap<Says, u64>,
-    /// Questions by what the client heard.
+    /// The number of queries, by the answer that the client got.
     pub heard: BTreeMap<Says, u64>,
     /// How long the client waited for the slowest answer.
     pub slowest: Duration,
 }
 
-/// Asks questions from a namespace at `to`, one after the other, each from a socket of its
-/// own, while `servers` answer at their own addresses and ports.
+/// Sends queries from a namespace to `to`, one after the other, each from a new socket. Meanwhile
+/// `servers` answer at their own addresses and ports.
 ///
 /// # Errors
 /// If a socket cannot be made.
@@ -116,7 +116,7 @@ fn serve(socket: &UdpSocket, got: &Mutex<BTreeMap<Says, u64>>, ended: &AtomicBoo
             // QR, recursion available, and the return code.
             message[2] |= 0x80;
             message[3] = 0x80 | code;
-            // Who has gone away needs no answer.
+            // A client that has gone needs no answer.
             let _: std::io::Result<usize> = socket.send_to(&message[..len], client);
         }
     }
@@ -139,7 +139,7 @@ fn ask_all(to: SocketAddr, questions: &[Says]) -> Result<LookedUp> {
     Ok(looked_up)
 }
 
-/// What a client hears, and after which time.
+/// Sends a query, and returns the answer with the time that it took.
 fn ask(client: &UdpSocket, id: u16, says: Says) -> Result<(Says, Duration)> {
     let mut question = id.to_be_bytes().to_vec();
     // Recursion desired; one question.

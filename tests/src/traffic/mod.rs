@@ -1,7 +1,6 @@
-//! What programs in pods do: real sockets of this kernel and the real `ping`,
-//! in the pods' namespaces. A test compares what the tracer says with what
-//! happened, so everything here counts what was sent and what arrived, and
-//! nothing here waits for ever: traffic that meets a fault comes back with the
+//! The traffic of programs in pods: real sockets of this kernel and the real `ping`, in the pods'
+//! namespaces. Tests compare tracer's output with what happened, so all traffic counts what was
+//! sent and what arrived. Nothing here waits for ever: traffic that meets a fault returns the
 //! smaller count.
 
 pub mod apart;
@@ -24,19 +23,18 @@ pub use service::{Served, Server, tcp_by_proxy, tcp_to, tcp_to_service, udp_to, 
 
 use crate::lab::{Lab, Pod};
 
-/// How long anything here may take unless [`Flow::limit`] says otherwise.
+/// The time limit of any traffic, unless [`Flow::limit`] sets another.
 const LIMIT: Duration = Duration::from_secs(180);
 /// How long to wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The environment variable that says how many packets a test sends that is about
-/// many of them.
+/// The environment variable with the number of packets for tests about many packets.
 pub const PACKETS_VARIABLE: &str = "TRACER_PACKETS";
 
-/// How many packets are to be sent, if [`PACKETS_VARIABLE`] says.
+/// The number of packets to send, if [`PACKETS_VARIABLE`] is set.
 ///
 /// # Errors
-/// If it is no number.
+/// If the variable is no number.
 pub fn packets_from_environment() -> Result<Option<u32>> {
     let Ok(text) = env::var(PACKETS_VARIABLE) else {
         return Ok(None);
@@ -47,12 +45,12 @@ pub fn packets_from_environment() -> Result<Option<u32>> {
         .with_context(|| format!("{PACKETS_VARIABLE}={text} is no number of packets"))
 }
 
-/// How much was sent, and how much of it did what it was sent for.
+/// How much was sent, and how much of it was successful.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// What was sent: packets, connections or bytes.
+    /// The amount that was sent: packets, connections or bytes.
     pub sent: u64,
-    /// What of it arrived or was answered, whichever the traffic is about.
+    /// The amount that arrived or was answered, depending on the traffic.
     pub received: u64,
 }
 
@@ -64,8 +62,8 @@ impl Tally {
     }
 }
 
-/// Traffic from one pod to another. It holds copies of what it needs of them
-/// and may be moved to a thread of its own.
+/// Traffic from one pod to another. It has copies of what it needs, so it may move to another
+/// thread.
 #[derive(Clone, Debug)]
 pub struct Flow {
     from: Pod,
@@ -75,8 +73,7 @@ pub struct Flow {
     limit: Duration,
 }
 
-/// Pings that go on until they are stopped: a busy machine is slow to start
-/// what is to happen meanwhile.
+/// Pings that continue until they are stopped, because a busy machine starts other steps slowly.
 #[derive(Debug)]
 pub struct Pinging {
     enough: Arc<AtomicBool>,
@@ -84,13 +81,13 @@ pub struct Pinging {
 }
 
 impl Pinging {
-    /// Ends them; all requests and answers.
+    /// Ends the pings, and returns all requests and answers.
     ///
     /// # Errors
     /// As [`Flow::ping`].
     ///
     /// # Panics
-    /// If their thread did.
+    /// If the thread of the pings panicked.
     pub fn stop(self) -> Result<Tally> {
         self.enough.store(true, Ordering::Relaxed);
         self.thread.join().expect("no panic")
@@ -98,7 +95,7 @@ impl Pinging {
 }
 
 impl Flow {
-    /// IPv4, to a port that the kernel chooses.
+    /// A flow over IPv4, to a port that the kernel chooses.
     #[must_use]
     pub fn new(from: &Pod, to: &Pod) -> Self {
         let (from, to) = (from.clone(), to.clone());
@@ -123,7 +120,7 @@ impl Flow {
         Self { port, ..self }
     }
 
-    /// The same flow with another limit to the time that all of it may take.
+    /// The same flow with another time limit.
     #[must_use]
     pub fn limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
@@ -141,17 +138,17 @@ impl Flow {
         self.to.address(self.v6)
     }
 
-    /// `count` echo requests by the program `ping`, one every `interval`;
-    /// counts the answers.
+    /// Sends `count` echo requests by the program `ping`, one every `interval`, and counts the
+    /// answers.
     ///
     /// # Errors
-    /// If `ping` cannot be run, does not end or says what nobody understands.
+    /// If `ping` cannot be run, does not end, or its output cannot be parsed.
     pub fn ping(&self, count: u64, interval: Duration) -> Result<Tally> {
         self.run_ping(count, &["-i", &interval.as_secs_f64().to_string()])
     }
 
-    /// As [`Flow::ping`], each request as soon as the one before is answered,
-    /// or after 10 ms.
+    /// As [`Flow::ping`], with each request as soon as the previous one is answered, or after 10
+    /// ms.
     ///
     /// # Errors
     /// As [`Flow::ping`].
@@ -159,7 +156,7 @@ impl Flow {
         self.run_ping(count, &["-f"])
     }
 
-    /// As [`Flow::ping`], every 2 ms, until it is stopped.
+    /// As [`Flow::ping`], every 2 ms, until the pings are stopped.
     #[must_use]
     pub fn keep_pinging(&self) -> Pinging {
         const AT_ONCE: u64 = 200;
@@ -188,7 +185,7 @@ impl Flow {
             self.destination()
         );
         let ended = self.from.netns.finish(&line, "", self.limit)?;
-        // 1 says that answers are missing, which is for the caller to judge.
+        // 1 says that answers are missing, which the caller judges.
         ensure!(
             matches!(ended.status.code(), Some(0 | 1)),
             "ping failed in {}: {}",
@@ -199,12 +196,12 @@ impl Flow {
             .with_context(|| format!("ping printed no statistics: {}", ended.stdout.trim()))
     }
 
-    /// Where the server listens: port 0 is any.
+    /// The address on which the server listens. Port 0 is any port.
     fn server(&self) -> SocketAddr {
         SocketAddr::new(self.destination(), self.port)
     }
 
-    /// Where a client binds.
+    /// The address to which a client binds.
     fn client(&self) -> SocketAddr {
         SocketAddr::new(self.source(), 0)
     }
@@ -214,8 +211,8 @@ impl Flow {
     }
 }
 
-/// Makes both pods and their nodes' bridges forget who has which MAC address,
-/// then sends one ping: there is ARP, or neighbour discovery, once more.
+/// Makes both pods and their nodes' bridges forget their neighbours, then sends one ping, which
+/// causes ARP or neighbour discovery.
 ///
 /// # Errors
 /// If a neighbour table cannot be flushed, or as [`Flow::ping`].
@@ -230,7 +227,7 @@ pub fn arp_nd(lab: &Lab, flow: &Flow) -> Result<Tally> {
     flow.ping(1, Duration::ZERO)
 }
 
-/// From `5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, …`.
+/// Parses `5 packets transmitted, 4 received, +1 duplicates, 20% packet loss, …`.
 fn statistics(output: &str) -> Option<Tally> {
     let line = output
         .lines()

@@ -1,5 +1,5 @@
-//! Clients of a Service: they know its address only, and which endpoint answers is not theirs
-//! to choose. So each endpoint counts what it has answered.
+//! Clients of a Service. They know its address only, and cannot choose the endpoint. Each endpoint
+//! therefore counts its answers.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use super::udp::{self, is_answered, numbered};
 use crate::lab::Pod;
 use crate::netns::Netns;
 
-/// What came of connections, or exchanges of datagrams, with a Service.
+/// The results of connections, or of exchanges of datagrams, with a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served {
-    /// How many were begun.
+    /// The number that were begun.
     pub begun: u64,
-    /// How many were answered, as the client saw it.
+    /// The number that were answered, as the client saw it.
     pub answered: u64,
-    /// How many each endpoint has answered, in their order.
+    /// The number that each endpoint has answered, in the order of the endpoints.
     pub by_endpoint: Vec<u64>,
 }
 
@@ -36,11 +36,11 @@ impl Served {
     }
 }
 
-/// A server: its namespace, and where it listens.
+/// A server: its namespace, and the address on which it listens.
 pub type Server<'a> = (&'a Netns, SocketAddr);
 
-/// Opens `count` TCP connections from a namespace to a Service, one after the other, each
-/// with a question and an answer; `endpoints` listen at their port `target`.
+/// Opens `count` TCP connections from a namespace to a Service, one after the other. Each has a
+/// question and an answer. The `endpoints` listen on their port `target`.
 ///
 /// # Errors
 /// If an endpoint cannot listen.
@@ -53,8 +53,8 @@ pub fn tcp_to_service(
     tcp_to(from, to, &servers(to, endpoints), count)
 }
 
-/// Sends `count` datagrams from a namespace to a Service, each from a socket of its own and
-/// after the answer to the one before; `endpoints` listen at their port `target`.
+/// Sends `count` datagrams from a namespace to a Service, each from a new socket and after the
+/// answer to the previous one. The `endpoints` listen on their port `target`.
 ///
 /// # Errors
 /// If a socket cannot be made.
@@ -75,7 +75,7 @@ fn servers<'a>(to: SocketAddr, (endpoints, target): (&[&'a Pod], u16)) -> Vec<Se
     endpoints.iter().map(server).collect()
 }
 
-/// As [`tcp_to_service`], to whatever is served by `servers`.
+/// As [`tcp_to_service`], to an address that `servers` serve.
 ///
 /// # Errors
 /// As [`tcp_to_service`].
@@ -84,8 +84,8 @@ pub fn tcp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) 
     tcp_by(&listeners, from, to, count)
 }
 
-/// As [`tcp_to`], by a proxy to which a rule leads connections that are not for it (`TPROXY`). It
-/// answers with the address that was asked.
+/// As [`tcp_to`], by a proxy to which a rule leads connections for another address (`TPROXY`). The
+/// proxy answers with the requested address.
 ///
 /// # Errors
 /// As [`tcp_to_service`].
@@ -120,7 +120,7 @@ fn tcp_by(listeners: &[TcpListener], from: &Netns, to: SocketAddr, count: u64) -
     Ok(served(listeners, serve, count, || from.enter(client)))
 }
 
-/// As [`udp_to_service`], to whatever is served by `servers`.
+/// As [`udp_to_service`], to an address that `servers` serve.
 ///
 /// # Errors
 /// As [`udp_to_service`].
@@ -142,7 +142,7 @@ pub fn udp_to(from: &Netns, to: SocketAddr, servers: &[Server<'_>], count: u64) 
         }
     };
     let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
-    // None is closed before the last has ended, so that each has a port of its own.
+    // All sockets stay open until the end, so that each has a different port.
     let mut clients = Vec::new();
     let mut exchange = |number: u64| -> Result<bool> {
         clients.push(UdpSocket::bind(any)?);

@@ -1,5 +1,5 @@
-//! Connections: many short ones, or one that carries a lot. Both ends close
-//! in order, so that a clean run shows no reset.
+//! Connections: many short ones, or one with a lot of data. Both ends close in order, so a clean
+//! run has no reset.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,16 +14,15 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::{Flow, PATIENCE, Tally, apart};
 
-/// How often a server looks whether its client has ended, in milliseconds.
+/// How often a server checks whether its client has ended, in milliseconds.
 pub(super) const TICK: i64 = 20;
-/// What a short connection asks, and is answered.
+/// The question of a short connection, and its answer.
 const GREETING: [u8; 16] = *b"how do you do?\r\n";
 
 impl Flow {
-    /// Opens `count` connections one after the other, each with one question
-    /// and one answer of 16 bytes; counts those that were answered and closed
-    /// by both ends. The closing client keeps each port for a minute: beyond
-    /// 28,000 there are no more.
+    /// Opens `count` connections one after the other, each with one question and one answer of 16
+    /// bytes. Counts those that were answered and that both ends have closed. The closing client
+    /// keeps each port for a minute, so the limit is about 28,000 connections.
     ///
     /// # Errors
     /// If the server cannot listen.
@@ -37,8 +36,8 @@ impl Flow {
         Ok(self.serve(&listener, client, |stream| answer(stream).map(drop)))
     }
 
-    /// Sends `bytes` bytes over one connection and closes it; counts those that
-    /// the other end read, if it also saw the end and said so.
+    /// Sends `bytes` bytes over one connection and closes it. Counts the bytes that the other end
+    /// read, if it also saw the end and said so.
     ///
     /// # Errors
     /// If the server cannot listen.
@@ -61,8 +60,8 @@ impl Flow {
         Ok((listener, bound))
     }
 
-    /// Runs `client` in the sender's namespace while `server` handles what
-    /// connects to `listener`, one connection at a time.
+    /// Runs `client` in the sender's namespace while `server` handles the connections to
+    /// `listener`, one at a time.
     fn serve<T: Send>(
         &self,
         listener: &TcpListener,
@@ -74,7 +73,7 @@ impl Flow {
             scope.spawn(|| {
                 while !ended.load(Ordering::Relaxed) {
                     if let Ok((stream, _)) = listener.accept() {
-                        // What fails here is missing in the client's count.
+                        // A failure here shows in the client's count.
                         let _ = server(stream);
                     }
                 }
@@ -102,7 +101,7 @@ pub(super) fn ask_each(address: SocketAddr, count: u64, deadline: Instant) -> Ta
     )
 }
 
-/// Sends `bytes` bytes over one connection; counts those that the other end says it has read.
+/// Sends `bytes` bytes over one connection, and counts the bytes that the other end has read.
 pub(super) fn upload_all(address: SocketAddr, bytes: u64, deadline: Instant) -> Tally {
     let mut sent = 0;
     let received = upload(address, bytes, &mut sent, deadline).unwrap_or(0);
@@ -127,8 +126,8 @@ pub(super) fn answer(mut stream: TcpStream) -> io::Result<()> {
     expect_end(&mut stream)
 }
 
-/// Sends `bytes` bytes, noting in `sent` how far it got, and returns how many
-/// the other end says it has read.
+/// Sends `bytes` bytes, notes the progress in `sent`, and returns the number of bytes that the
+/// other end has read.
 fn upload(address: SocketAddr, bytes: u64, sent: &mut u64, deadline: Instant) -> io::Result<u64> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     let chunk = [0x5a; 64 << 10];
@@ -147,7 +146,7 @@ fn upload(address: SocketAddr, bytes: u64, sent: &mut u64, deadline: Instant) ->
     Ok(u64::from_be_bytes(count))
 }
 
-/// Reads to the end and then tells how much that was.
+/// Reads to the end, and then tells the number of bytes.
 pub(super) fn download(mut stream: TcpStream, deadline: Instant) -> io::Result<()> {
     let mut chunk = vec![0; 256 << 10];
     let mut received = 0;

@@ -1,5 +1,5 @@
-//! Datagrams. UDP tells nobody what was lost, so the receiver's socket must not
-//! be what loses it: a sender never gets further ahead than that can hold.
+//! Datagrams. UDP tells nobody what was lost, so the receiver's socket must not lose any. A sender
+//! never gets further ahead than that socket can hold.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,22 +12,22 @@ use nix::sys::socket::sockopt::RcvBufForce;
 
 use super::{Flow, PATIENCE, Tally, apart};
 
-/// How many datagrams may be on their way at once: 64 of 64 KiB are well within
-/// what [`udp_send`](Flow::udp_send) asks for as the receiver's buffer.
+/// Limit of datagrams on their way. 64 of 64 KiB fit well into the receiver's buffer that
+/// [`udp_send`](Flow::udp_send) requests.
 const WINDOW: u64 = 64;
 /// The receiver's buffer, in bytes; the kernel doubles it.
 pub(super) const BUFFER: usize = 8 << 20;
-/// Without progress for so long, what is on its way counts as lost, once
-/// something was: before, a busy machine has more time.
+/// The time without progress after which datagrams on their way count as lost. Before the first
+/// arrival, a busy machine has more time.
 const STALL: Duration = Duration::from_millis(100);
-/// How often a server looks whether its client has ended.
+/// How often a server checks whether its client has ended.
 pub(super) const TICK: Duration = Duration::from_millis(20);
 /// The largest datagram, in bytes.
 const LARGEST: usize = 65_507;
 
 impl Flow {
-    /// Sends `count` datagrams of `payload` bytes, each after the answer to
-    /// the one before, to a server that sends them back; counts the answers.
+    /// Sends `count` datagrams of `payload` bytes to a server that sends them back, and counts the
+    /// answers. Each datagram waits for the answer to the previous one.
     ///
     /// # Errors
     /// If a socket cannot be made.
@@ -47,8 +47,8 @@ impl Flow {
         })
     }
 
-    /// Sends `count` datagrams of `payload` bytes one way, as fast as the
-    /// receiver takes them; counts those that arrived.
+    /// Sends `count` datagrams of `payload` bytes one way, as fast as the receiver takes them.
+    /// Counts those that arrived.
     ///
     /// # Errors
     /// If a socket cannot be made.
@@ -92,7 +92,7 @@ impl Flow {
     }
 }
 
-/// Sends `count` datagrams, each after the answer to the one before if there are answers.
+/// Sends `count` datagrams. If there are answers, each datagram waits for the previous answer.
 pub(super) fn send_each(
     client: &UdpSocket,
     count: u64,
@@ -106,8 +106,8 @@ pub(super) fn send_each(
     };
     let in_time = (0..count).take_while(|_| Instant::now() < deadline);
     for question in in_time.map(|number| numbered(number, payload)) {
-        // It fails where there is no route, or with the ICMP error
-        // that answered an earlier datagram: not sent either way.
+        // Sending fails without a route, or with the ICMP error for an earlier datagram. The
+        // datagram is not sent either way.
         if client.send(&question).is_ok() {
             tally.sent += 1;
             tally.received += u64::from(answered && is_answered(client, &question));
@@ -126,7 +126,7 @@ pub(super) fn numbered(number: u64, len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Whether `question` comes back; late answers to earlier ones do not count.
+/// Whether `question` comes back. Late answers to earlier questions do not count.
 pub(super) fn is_answered(client: &UdpSocket, question: &[u8]) -> bool {
     let mut answer = vec![0; LARGEST];
     while let Ok(len) = client.recv(&mut answer) {
@@ -141,7 +141,7 @@ pub(super) fn echo(server: &UdpSocket, ended: &AtomicBool) {
     let mut datagram = vec![0; LARGEST];
     while !ended.load(Ordering::Relaxed) {
         if let Ok((len, client)) = server.recv_from(&mut datagram) {
-            // An answer that cannot be sent is one that will be missing.
+            // An answer that cannot be sent will be missing at the client.
             let _ = server.send_to(&datagram[..len], client);
         }
     }
@@ -156,7 +156,7 @@ pub(super) fn count_arrivals(server: &UdpSocket, received: &AtomicU64, ended: &A
     }
 }
 
-/// Returns how many were sent, once they have arrived or nothing arrives any more.
+/// Returns the number of sent datagrams, once they have arrived or no more arrive.
 fn send_within_window(
     client: &UdpSocket,
     count: u64,

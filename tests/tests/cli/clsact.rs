@@ -1,6 +1,5 @@
-//! Kernels before 6.6 have no links: what a killed tracer attached stays there,
-//! until the next one starts. On a newer one, tracer is kept from seeing that it has
-//! them.
+//! Kernels before 6.6 have no links. What a killed tracer has attached stays there until the next
+//! tracer starts. On a newer kernel, the tests keep tracer from seeing links.
 
 use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
@@ -18,7 +17,7 @@ use tracer_tests::{Lab, LabSpec, Netns, Process, Tracer, process};
 use crate::rights::follow_args;
 use crate::{attached_by, by_clsact, has_tcx, refusal};
 
-/// The queueing disciplines at an interface's hooks, and their filters.
+/// The qdiscs at an interface's hooks, and their filters.
 fn hooks(netns: &Netns, interface: &str) -> Result<String> {
     let list = |what: &str| netns.run(&format!("tc {what} show dev {interface} ingress"));
     Ok(list("qdisc")? + &list("filter")?)
@@ -34,7 +33,7 @@ fn command(lab: &Lab) -> Result<Command> {
     Ok(command)
 }
 
-/// The same, started.
+/// Starts [`command`].
 fn follow(lab: &Lab) -> Result<Tracer> {
     let mut tracer = Tracer::start(&mut command(lab)?)?;
     tracer.wait_started(LIMIT)?;
@@ -45,7 +44,7 @@ fn attached(lab: &Lab) -> Result<Vec<String>> {
     attached_by(lab, by_clsact)
 }
 
-/// A process of this user that holds the name by which tracers take turns.
+/// A process of this user that holds the abstract socket name by which tracers take turns.
 fn holder(netns: &Netns, user: u32) -> Result<Process> {
     let name = SocketAddr::from_abstract_name("tracer/turn")?;
     let socket = netns.enter(|| UnixDatagram::bind_addr(&name))?;
@@ -66,8 +65,8 @@ fn holder(netns: &Netns, user: u32) -> Result<Process> {
     Process::start(&mut command, "")
 }
 
-/// Anybody may take a name; only a process that could attach programs keeps others
-/// from attaching theirs, and then it is named.
+/// Any process may take the name. Only a process that could attach programs keeps other tracers
+/// from attaching, and then the message names it.
 #[test]
 fn a_stranger_does_not_keep_tracers_from_attaching() -> Result<()> {
     const NOBODY: u32 = 65_534;
@@ -95,13 +94,13 @@ fn what_a_killed_one_left_goes_with_the_next_one_and_nothing_else() -> Result<()
     let lab = Lab::new(&LabSpec::default())?;
     let node = &lab.nodes[0];
     let uplink = &node.uplink;
-    // A stranger's, at one of the interfaces.
+    // Another program has a qdisc and a filter at one of the interfaces.
     let add = |what: &str| {
         let tc = format!("tc {what}").replace("DEV", &format!("dev {uplink}"));
         node.netns.run(&tc)
     };
     add("qdisc add DEV clsact")?;
-    // Not each kernel has this kind: then the qdisc alone is the stranger's.
+    // Not every kernel has this kind of filter. Without it, only the qdisc is foreign.
     let filter = "filter add DEV ingress prio 1 protocol all matchall action ok";
     let is_added = add(filter).is_ok();
     let before = hooks(&node.netns, uplink)?;
@@ -121,7 +120,7 @@ fn what_a_killed_one_left_goes_with_the_next_one_and_nothing_else() -> Result<()
         assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
         assert_eq!(attached(&lab)?.len(), left);
     }
-    // Its own disciplines are gone, the stranger's is as it was.
+    // tracer's own qdiscs are gone, and the foreign one is unchanged.
     assert_eq!(hooks(&node.netns, uplink)?, before);
     assert_eq!(hooks(&node.netns, &node.overlay)?, "");
     assert_eq!(hooks(&lab.nodes[1].netns, &lab.nodes[1].uplink)?, "");

@@ -8,7 +8,7 @@ use tracer_tests::{Lab, LabSpec, Names, Process};
 use crate::rights::{follow_args, unprivileged};
 use crate::{attached, full_name};
 
-/// Looks around without a capability.
+/// Runs `--dry-run` without a capability.
 fn look_without(lab: &Lab, capability: libc::c_int, format: &str) -> Result<String> {
     let mut command = tracer(follow_args(lab)?)?;
     command.args(["--dry-run", "-o", format]);
@@ -19,8 +19,8 @@ fn look_without(lab: &Lab, capability: libc::c_int, format: &str) -> Result<Stri
     Ok(ended.stdout)
 }
 
-/// Runs without a capability that attaching needs, so that what it says is
-/// all it can do.
+/// Runs `--dry-run` without each capability that attaching needs, so it cannot have attached
+/// anything.
 fn look(lab: &Lab, format: &str) -> Result<String> {
     let mut said = Vec::new();
     for capability in [CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON] {
@@ -77,7 +77,7 @@ fn every_interface_on_the_way_is_planned() -> Result<()> {
     Ok(())
 }
 
-/// Where XDP would be, and what that would change.
+/// The plan shows where XDP would be, and what that would change.
 #[test]
 fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -120,7 +120,7 @@ fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
     assert!(text.contains("xdp-generic, in and out"), "{text}");
     assert!(!text.contains("TSO"), "{text}");
     assert!(plan("--xdp=nobody9", "text")?.contains("XDP at nobody9 is not observed"));
-    // Between pods of one node there is no uplink.
+    // Between pods of one node, there is no uplink on the way.
     let same_node = Lab::new(&LabSpec {
         pods_per_node: 2,
         ..LabSpec::default()
@@ -140,7 +140,7 @@ fn xdp_is_planned_where_it_was_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// Another tracer's program at XDP takes the place, and hides nothing.
+/// Another tracer's program at XDP occupies the hook, and hides no packets.
 #[test]
 fn another_tracer_at_xdp_is_no_stranger() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -178,7 +178,7 @@ fn another_tracer_at_xdp_is_no_stranger() -> Result<()> {
     Ok(())
 }
 
-/// What it may not know is no reason to be silent about it.
+/// Missing rights are no reason to leave a fact out silently.
 #[test]
 fn what_it_may_not_know_is_said() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -192,7 +192,7 @@ fn what_it_may_not_know_is_said() -> Result<()> {
     Ok(())
 }
 
-/// Looking around in one's own namespace takes no rights at all.
+/// A dry run in the own namespace takes no rights at all.
 #[test]
 fn anybody_may_look_around_at_home() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -212,7 +212,7 @@ fn anybody_may_look_around_at_home() -> Result<()> {
             ended.stdout
         );
     }
-    // And what that leaves open.
+    // The output also says what stays unknown.
     let words: Vec<&str> = ended.stdout.split_whitespace().collect();
     for capability in ["CAP_NET_ADMIN", "CAP_SYSLOG"] {
         let needs = format!("tracer needs {capability}");

@@ -10,7 +10,7 @@ use tracer_tests::{Lab, LabSpec, Process, Tracer, process};
 use crate::rights::follow_args;
 use crate::{attached, full_name, has_tcx, wait_until_detached};
 
-/// A follow between the lab's first two pods that has started.
+/// A started follow between the lab's first two pods.
 pub(super) fn follow(lab: &Lab) -> Result<Tracer> {
     let [from, to] = [0, 1].map(|pod| full_name(&lab.pods[pod]));
     let args = ["--proto", "icmp", "--src-pod", &from, "--dst-pod", &to];
@@ -66,14 +66,14 @@ fn killed_it_leaves_nothing_attached() -> Result<()> {
     let ended = tracer.finish(LIMIT)?;
     assert_eq!(ended.status.code(), None);
     if !has_tcx() {
-        // There it stays until the next one starts.
+        // On kernels without links, programs stay until the next tracer starts.
         follow(&lab)?.stop()?;
     }
     wait_until_detached(&lab)?;
     ping(&lab, 1)
 }
 
-/// What was attached later is no exception.
+/// This also holds for programs that were attached later.
 #[test]
 fn after_a_pod_has_restarted_nothing_stays_attached_either() -> Result<()> {
     let mut lab = Lab::new(&LabSpec::default())?;
@@ -98,7 +98,7 @@ fn after_a_pod_has_restarted_nothing_stays_attached_either() -> Result<()> {
     ping(&lab, 1)
 }
 
-/// While it is being searched for what has changed.
+/// The signal comes while tracer searches for changes.
 #[test]
 fn in_the_middle_of_a_restart_it_ends_politely() -> Result<()> {
     let mut lab = Lab::new(&LabSpec::default())?;
@@ -108,7 +108,7 @@ fn in_the_middle_of_a_restart_it_ends_politely() -> Result<()> {
         lab.rename_pod(1);
         lab.begin_pod(1)?;
         let ended = tracer.stop()?;
-        // Nothing was sent by the pods but what they ask each other.
+        // The pods have sent nothing but neighbour discovery.
         assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
         assert_eq!(attached(&lab)?, [""; 0]);
     }
@@ -127,12 +127,12 @@ fn two_follows_on_one_node_see_the_same() -> Result<()> {
     let [first, mut second] = both;
     let first = first.stop()?;
     assert_eq!(attached(&lab)?.len(), 16);
-    // The other one goes on.
+    // The other follow continues.
     ping(&lab, 20)?;
     wait_delivered(&mut second, 80)?;
     let second = second.stop()?;
     assert_eq!(attached(&lab)?, [""; 0]);
-    // Request by request and reply by reply, at the same points.
+    // Both follows saw each request and each reply at the same points.
     let seen = |journeys: &[Value]| -> Vec<Value> {
         let ways = journeys.iter().take(40).map(|journey| {
             let hops = journey["hops"].as_array().expect("hops are a list");
@@ -165,7 +165,7 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() -> Result<()> {
         shell.args(["-c", r#""$@" | head -n 1; echo "${PIPESTATUS[0]}""#, "bash"]);
         shell.arg(&program).args(follow_args(&lab)?);
         let follow = Process::start(shell.args(["-o", format]), "")?;
-        // It finds out that nobody reads when it has something to say.
+        // tracer notices the closed pipe when it writes the next line.
         let mut ping = lab.pods[0].netns.command("ping");
         ping.args(["-q", "-i", "0.1", &lab.pods[1].v4.to_string()]);
         let _traffic = Process::start(&mut ping, "")?;

@@ -1,5 +1,5 @@
-//! Examples of commands that need neither a network nor rights are run as they stand in the
-//! help and in the documentation.
+//! Runs the examples of commands that need neither a network nor rights, as the help and the
+//! documentation show them.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -21,13 +21,13 @@ const COMMANDS: [&str; 9] = [
     "completions",
 ];
 
-/// What the examples find in their directory: a recording with a packet that was dropped, and
-/// what is expected of it.
+/// The files in the examples' directory: a recording with a dropped packet, and expectations for
+/// it.
 const RECORDING: &str = "nft-forward-far-drop-4.arrows";
 const FLOWS: &str =
     "flows:\n  - from: 0.0.0.0/0\n    to: 0.0.0.0/0\n    expect: dropped,delivered\n";
 
-/// All examples of these commands whose files are there.
+/// All examples of these commands whose files exist.
 fn found() -> Result<BTreeSet<Vec<String>>> {
     let mut found = Vec::new();
     for page in examples::pages()? {
@@ -40,7 +40,7 @@ fn found() -> Result<BTreeSet<Vec<String>>> {
     }
     let is_run = |words: &Vec<String>| {
         let is_stdin = |word: &String| word == "-";
-        // Recordings that another command would have made.
+        // Another command would have made these recordings.
         let others = |word: &String| {
             word.ends_with(".arrows") && word != "trace.arrows" || word.contains('*')
         };
@@ -56,7 +56,7 @@ fn of_the_help_and_the_documentation() -> Result<()> {
     let commands: BTreeSet<_> = all.iter().map(|words| &*words[1]).collect();
     assert_eq!(commands, BTreeSet::from(COMMANDS));
     for words in all {
-        // A directory for each: some write what another one wrote.
+        // Each example has its own directory, because some write the same file.
         let directory = tempfile::tempdir()?;
         fs::copy(
             fixtures.join(RECORDING),
@@ -67,7 +67,7 @@ fn of_the_help_and_the_documentation() -> Result<()> {
         let args = words[1..].iter().map(|word| word.replace('~', home));
         let mut command = tracer(args)?;
         let ended = Process::start(command.current_dir(directory.path()), "")?.finish(LIMIT)?;
-        // 4: the recording has nothing that a filter asks for.
+        // 4: the recording has nothing that the filter matches.
         assert!(
             matches!(ended.status.code(), Some(0 | 4)),
             "{words:?} ended with {}: {}",

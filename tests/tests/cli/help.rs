@@ -4,11 +4,11 @@ use anyhow::{Context as _, Result, ensure};
 use tracer_tests::program::{LIMIT, run};
 use tracer_tests::{Process, process};
 
-/// All commands, as the help lists them.
+/// All commands in the help's list.
 fn commands() -> Result<Vec<String>> {
     let help = run(["--help"])?.stdout;
     let (_, listed) = help.split_once("Commands:\n").context("commands")?;
-    // Descriptions go on in lines that are indented further.
+    // Descriptions continue on lines with more indentation.
     let listed = listed.lines().take_while(|line| !line.is_empty());
     let commands = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
     let commands = commands.filter(|command| !["", "help"].contains(command));
@@ -60,7 +60,7 @@ fn the_version_is_the_packages() -> Result<()> {
     Ok(())
 }
 
-/// What bash offers for the last of some words.
+/// The words that bash offers to complete the last of `words`.
 pub(crate) fn bash_offers(words: &[&str]) -> Result<Vec<String>> {
     let script = run(["completions", "bash"])?.stdout;
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
@@ -126,8 +126,8 @@ fn completions_are_scripts() -> Result<()> {
     Ok(())
 }
 
-/// kubectl runs a program of this name for `kubectl packet-path`, and reads lines as cobra
-/// writes them.
+/// For `kubectl packet-path`, kubectl runs a program with this name, and reads lines in cobra's
+/// format.
 #[test]
 fn kubectl_completes_the_words_of_its_plugin() -> Result<()> {
     let directory = env::temp_dir().join(format!("tracer-kubectl-{}", std::process::id()));
@@ -164,8 +164,8 @@ fn a_reader_that_goes_away_is_no_failure() -> Result<()> {
     Ok(())
 }
 
-/// Each command has a page, with what its help says at the end as it stands there, and groff
-/// finds nothing to warn of.
+/// Each command has a page, which has the end of the command's help unchanged. groff has no
+/// warnings.
 #[test]
 fn manual_pages_are_those_of_the_help() -> Result<()> {
     let directory = tempfile::tempdir()?;

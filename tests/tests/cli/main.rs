@@ -1,12 +1,11 @@
-//! What the program does for those who use it wrongly, end it roughly, or only
-//! want to read about it: one sentence, the right exit code, and nothing that
-//! stays attached.
+//! The program's behaviour for users who use it wrongly, end it abruptly, or only read about it:
+//! one sentence, the right exit code, and nothing that stays attached.
 
-// What a killed one leaves where the kernel has no links, and who removes it.
+// Remains of a killed tracer on kernels without links, and their removal.
 mod clsact;
-// Where it would attach, for those who may not.
+// Dry runs, for users who may not attach.
 mod dry_run;
-// However it ends, nothing stays attached, and what it saw was told.
+// After any kind of end, nothing stays attached, and all that was seen was shown.
 mod endings;
 // Examples, run as they stand in the help and in the documentation.
 mod examples;
@@ -16,13 +15,13 @@ mod help;
 mod live;
 // Pods, nodes, namespaces and files that are not what their names say.
 mod names;
-// What Tab offers where a cluster is asked, and what it does not wait for.
+// Completion of names from a cluster, which does not wait for long.
 mod prompt;
 // Privileges and kernel features that are missing.
 mod rights;
-// Nothing matched, and why.
+// Follows in which nothing matches, and the reasons.
 mod silence;
-// Arguments that mean nothing, or contradict each other.
+// Arguments that are wrong, or contradict each other.
 mod syntax;
 
 use std::process::Command;
@@ -40,8 +39,8 @@ fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// The command must end with `code` and say one sentence and nothing else,
-/// which is returned.
+/// Checks that the command ends with `code` and prints one sentence and nothing else. Returns the
+/// sentence.
 fn refusal(command: &mut Command, code: i32) -> Result<String> {
     let ended = Process::start(command, "")?.finish(LIMIT)?;
     assert_eq!(ended.stdout, "", "{command:?}");
@@ -58,19 +57,19 @@ fn refusal(command: &mut Command, code: i32) -> Result<String> {
     Ok(sentence.to_owned())
 }
 
-/// The command must end with `code` and say `sentence` and nothing else.
+/// Checks that the command ends with `code` and prints `sentence` and nothing else.
 fn assert_refused(command: &mut Command, code: i32, sentence: &str) -> Result<()> {
     assert_eq!(refusal(command, code)?, sentence, "{command:?}");
     Ok(())
 }
 
-/// Where programs of tracer's are attached in a lab: `NAMESPACE/INTERFACE`,
-/// once for every program.
+/// The places in a lab where tracer's programs are attached: `NAMESPACE/INTERFACE`, once for every
+/// program.
 fn attached(lab: &Lab) -> Result<Vec<String>> {
     attached_by(lab, if has_tcx() { by_tcx } else { by_clsact })
 }
 
-/// How what is attached to an interface is asked.
+/// A query for the programs at an interface.
 type By = fn(&str, TcAttachType) -> Result<Vec<String>>;
 
 fn attached_by(lab: &Lab, by: By) -> Result<Vec<String>> {
@@ -107,8 +106,8 @@ fn by_tcx(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
     Ok(names.flatten().map(str::to_owned).collect())
 }
 
-/// The names of filters, as `tc` lists them: with whose they are, by which they
-/// differ from the names of programs.
+/// The names of filters, as `tc` lists them. They include tracer's own mark, which names of
+/// programs do not have.
 fn by_clsact(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
     let parent = match direction {
         TcAttachType::Ingress => "ingress",
@@ -121,8 +120,7 @@ fn by_clsact(interface: &str, direction: TcAttachType) -> Result<Vec<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Waits until nothing is attached: the kernel tidies up after a process when
-/// that has ended, not before.
+/// Waits until nothing is attached: the kernel cleans up after the end of a process, not before.
 fn wait_until_detached(lab: &Lab) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {

@@ -8,7 +8,7 @@ use crate::{assert_refused, attached, full_name, refusal};
 
 const COMMAND: &str = "kubectl get nodes,pods,services,endpointslices -A -o yaml";
 
-/// `tracer follow` from the lab's first pod to its second, with other arguments.
+/// A `tracer follow` from the lab's first pod to its second, with other arguments.
 struct Follow {
     lab: Lab,
     objects: String,
@@ -61,7 +61,7 @@ impl Follow {
         self.refused(objects, &self.agents, [source, destination], sentence)
     }
 
-    /// Writes a file that goes when the lab does.
+    /// Writes a file that is removed with the lab.
     fn file(&self, name: &str, content: &[u8]) -> Result<String> {
         let path = self.lab.directory()?.join(name);
         fs::write(&path, content)?;
@@ -193,7 +193,7 @@ fn nodes_and_namespaces_that_are_not_there() -> Result<()> {
     follow.finish()
 }
 
-/// What was attached on the other node, whose agent is right, is detached.
+/// The other node's agent is right, and its programs are detached.
 #[test]
 fn a_namespace_that_is_not_the_nodes() -> Result<()> {
     let follow = Follow::new()?;
@@ -260,8 +260,7 @@ fn objects_files_that_are_none() -> Result<()> {
     follow.finish()
 }
 
-/// A wrong file may be a secret one: little of it is shown, and nobody is told to overwrite
-/// it.
+/// A wrong file may be secret. The message shows little of it, and suggests nobody to overwrite it.
 #[test]
 fn a_file_of_something_else_is_not_recited() -> Result<()> {
     let follow = Follow::new()?;

@@ -1,4 +1,4 @@
-//! Tab at a prompt, where names come from a cluster: it neither waits for long, nor asks.
+//! Completion with names from a cluster: it neither waits for long, nor asks for a password.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use crate::{
     live::terminal::{Terminal, until},
 };
 
-/// Less than what the tests below would wait for, and much more than a user waits.
+/// Less than the tests below would wait for, and much more than a user waits.
 const SOON: Duration = Duration::from_secs(60);
 
 /// An API server that has one object of each kind, called `web-1`.
@@ -52,15 +52,14 @@ fn server() -> Result<String> {
     let url = format!("http://{}", listener.local_addr()?);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // Whoever goes away needs no answer.
+            // A client that has gone needs no answer.
             let _: Result<()> = answer(stream);
         }
     });
     Ok(url)
 }
 
-/// A kubeconfig whose credentials come from a command, which is a script; `mode` is what it
-/// says of standard input.
+/// A kubeconfig whose credentials come from a script. `mode` is the command's interactive mode.
 fn kubeconfig(directory: &Path, server: &str, mode: &str, script: &str) -> Result<String> {
     let command = directory.join("credentials.sh");
     fs::write(&command, format!("#!/bin/sh\n{script}\n"))?;
@@ -86,7 +85,7 @@ fn kubeconfig(directory: &Path, server: &str, mode: &str, script: &str) -> Resul
     Ok(kubeconfig.to_str().context("a path of text")?.to_owned())
 }
 
-/// What Tab offers for pods of a kubeconfig, and that it does so soon.
+/// The pods that completion offers for a kubeconfig. Checks that completion is quick.
 fn offers(kubeconfig: &str) -> Result<String> {
     let words = [
         "tracer",
@@ -115,7 +114,7 @@ fn a_server_that_never_answers_is_not_waited_for() -> Result<()> {
     Ok(())
 }
 
-/// Nor does the command run on.
+/// The command does not continue to run either.
 #[test]
 fn a_command_for_credentials_is_not_waited_for() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -130,7 +129,7 @@ fn a_command_for_credentials_is_not_waited_for() -> Result<()> {
     })
 }
 
-/// A command that may ask gets no terminal, and one that has to ask is not run.
+/// A command that may ask gets no terminal, and a command that has to ask does not run.
 #[test]
 fn nobody_is_asked_for_a_password() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -163,7 +162,7 @@ echo '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential
             "tracer follow --kubeconfig {kubeconfig} --src-pod web"
         ))?;
         terminal.press(&["Tab"])?;
-        // The shell reads on when Tab is done.
+        // The shell reads on after the completion.
         terminal.type_text(last)?;
         let offered = if is_run { "web-1" } else { "web" };
         terminal.wait_for(&format!("--src-pod {offered}{last}"))?;

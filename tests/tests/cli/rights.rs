@@ -17,7 +17,7 @@ use tracer_tests::{Lab, LabSpec, Netns, Tracer, process};
 
 use crate::{assert_refused, attached, full_name};
 
-/// Capabilities that are needed, and what for.
+/// The needed capabilities, with their purposes.
 pub(crate) const NEEDED: [(libc::c_int, &str); 4] = [
     (CAP_BPF, "CAP_BPF (to load its programs)"),
     (CAP_NET_ADMIN, "CAP_NET_ADMIN (to attach them)"),
@@ -28,7 +28,7 @@ pub(crate) const NEEDED: [(libc::c_int, &str); 4] = [
     (CAP_SYS_ADMIN, "CAP_SYS_ADMIN (to enter network namespaces)"),
 ];
 
-/// Nobody in particular.
+/// The user `nobody`.
 const NOBODY: u32 = 65_534;
 
 /// Arguments of a follow between the lab's first two pods.
@@ -41,8 +41,8 @@ pub(crate) fn follow_args(lab: &Lab) -> Result<Vec<String>> {
     Ok(args)
 }
 
-/// A pod's address is set in its own namespace. Who may not hear of those finds a
-/// pod that restarts when it first speaks.
+/// A pod's address is set in the pod's own namespace. Without events of other namespaces, tracer
+/// finds a restarted pod at its first packet.
 #[test]
 fn without_hearing_of_other_namespaces_a_pod_is_found_when_it_speaks() -> Result<()> {
     let mut lab = Lab::new(&LabSpec::default())?;
@@ -63,13 +63,13 @@ fn without_hearing_of_other_namespaces_a_pod_is_found_when_it_speaks() -> Result
     Ok(())
 }
 
-/// A command that runs the program in `netns` as somebody who may do nothing.
-/// It runs a copy, for what is built may lie where only its owner comes.
+/// A command that runs the program in `netns` without any rights. It runs a copy, because only the
+/// owner may have access to the build directory.
 pub(crate) fn unprivileged(lab: &Lab, netns: &Netns) -> Result<Command> {
     let directory = lab.directory()?;
     let copy = directory.join("tracer");
-    // By another process: what this one writes, others of its threads may hold
-    // open for a moment in their children, and such a file cannot be run.
+    // Another process writes the copy. Children of other threads may hold a file open that this
+    // process writes, and such a file cannot be executed.
     process::run(process::command("cp").arg(binary()?).arg(&copy), "")?;
     for path in [&directory, &copy] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
@@ -106,7 +106,7 @@ fn a_missing_capability_is_named() -> Result<()> {
     Ok(())
 }
 
-/// All at once, so that nobody has to try again for each.
+/// The message names all missing rights at once, so that one attempt is enough.
 #[test]
 fn who_is_not_root_is_told_so() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;

@@ -25,14 +25,14 @@ fn follow(lab: &Lab, from: &Pod, to: &Pod) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// The line about a node among what was said.
+/// The message about a node.
 fn line_about<'a>(stderr: &'a str, beginning: &str) -> Result<&'a str> {
     let mut lines = stderr.lines();
     let line = lines.find_map(|line| line.strip_prefix(beginning));
     line.with_context(|| format!("no line begins with {beginning}: {stderr}"))
 }
 
-/// The packets that were seen at a point, as `veth1a2b in 37` has it.
+/// The number of packets at a point, as in `veth1a2b in 37`.
 fn seen_at(stderr: &str, node: &str, point: &str) -> Result<u64> {
     let line = line_about(stderr, &format!("tracer: packets seen on {node}: "))?;
     let figure = line.split(", ").find_map(|part| part.strip_prefix(point));
@@ -91,7 +91,7 @@ fn addresses_that_nobody_knows_are_shown_as_they_are() -> Result<()> {
     let lab = lab_of_four_pods()?;
     let from = &lab.pods[0];
     let tracer = follow(&lab, from, &lab.pods[2])?;
-    // Nobody listens on the node's own address; the packet gets there.
+    // Nobody listens on the node's own address, but the packet reaches it.
     let socket = from
         .netns
         .enter(|| std::net::UdpSocket::bind((from.v4, 0)))?;
@@ -107,8 +107,8 @@ fn addresses_that_nobody_knows_are_shown_as_they_are() -> Result<()> {
     Ok(())
 }
 
-/// A program sees what passes from the moment on at which it is attached, and not only
-/// once all of them are: a packet that was early is told of as such.
+/// A program sees packets as soon as it is attached, and not only once all programs are. Early
+/// packets are reported as such.
 #[test]
 fn what_comes_before_the_start_is_no_silence() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -153,7 +153,7 @@ fn what_comes_before_the_start_is_no_silence() -> Result<()> {
     Ok(())
 }
 
-/// Whoever sends anything asks for its gateway first: that alone is no match.
+/// Every sender first asks for its gateway. That alone is no match.
 #[test]
 fn neighbours_are_no_match() -> Result<()> {
     let lab = lab_of_four_pods()?;
@@ -181,7 +181,7 @@ fn neighbours_are_no_match() -> Result<()> {
 #[test]
 fn no_traffic_at_all_is_said_so() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
-    // With the cables pulled, and without IPv6, little can come by chance.
+    // Without carriers and without IPv6, few packets can come by chance.
     for (pod, node) in lab.pods.iter().zip(&lab.nodes) {
         node.netns.sysctl(&[("ipv6/conf/all/disable_ipv6", "1")])?;
         for name in [&node.uplink, &pod.veth] {
@@ -189,7 +189,7 @@ fn no_traffic_at_all_is_said_so() -> Result<()> {
         }
     }
     let [from, to] = [0, 1].map(|pod| lab.pods[pod].v4.to_string());
-    // Hosts leave multicast groups now, some of them late.
+    // Hosts leave multicast groups now, and some do so late.
     for _ in 0..20 {
         let mut tracer = Tracer::follow(&lab, ["--src-ip", &from, "--dst-ip", &to])?;
         let started = tracer.wait_started(LIMIT)?;
@@ -219,8 +219,8 @@ fn no_traffic_at_all_is_said_so() -> Result<()> {
     bail!("the network is never silent")
 }
 
-/// Five seconds pass before it says that nothing has matched yet; it goes on,
-/// and what comes then is followed as ever.
+/// After five seconds, tracer says why nothing has matched yet. It continues, and follows later
+/// packets as usual.
 #[test]
 fn while_nothing_matches_it_says_why_and_waits() -> Result<()> {
     let lab = lab_of_four_pods()?;

@@ -21,8 +21,8 @@ const NO_AGENT: &str =
     "not an agent; give NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND";
 const NOWHERE: &str = "no packet between two pods carries this address; give a pod's or a node's";
 
-/// Options of a follow that is right without them: option, how clap names its
-/// value, nonsense, what is said of it.
+/// Wrong options of an otherwise right follow: the option, clap's name of its value, a wrong value,
+/// and the message.
 const NONSENSE: &[(&str, &str, &str, &str)] = &[
     ("--src-port", "PORT", "0", PORT),
     ("--src-port", "PORT", "-1", PORT),
@@ -60,7 +60,7 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
     ),
 ];
 
-/// Sources that are none, as those above.
+/// Wrong sources, in the same form.
 const NO_SOURCE: &[(&str, &str, &str, &str)] = &[
     ("--src-ip", "IP", "10.244.1.256", ADDRESS),
     ("--src-ip", "IP", "fd00::zz", ADDRESS),

@@ -1,4 +1,5 @@
 //! `tracer` on a real Kubernetes cluster, which `cargo xtask cluster` starts.
 
-// The tests' names begin so: where there is no cluster, they are left out by it.
+// The names of the tests begin with this module's name, by which a run without a cluster skips
+// them.
 mod real_cluster;

@@ -1,5 +1,5 @@
-//! A network without a fault. Its kernels free thousands of packets with
-//! `kfree_skb`, and not one of them is missing anywhere.
+//! A network without a fault. Its kernels free thousands of packets with `kfree_skb`, and no packet
+//! is missing anywhere.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn nothing_that_arrived_is_called_lost() -> Result<()> {
         }
     }
     let told = watch.stop()?;
-    // Not even as `unknown`.
+    // No drop is shown, not even as `unknown`.
     assert!(told.drops.is_empty(), "{:#?}", brief(&told.drops));
     let packets = &told.summary["packets"];
     assert!(

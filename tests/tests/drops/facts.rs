@@ -1,5 +1,5 @@
-//! What `--explain` adds to a drop: the state that the fault put the kernel
-//! in, as the test itself set it.
+//! The facts that `--explain` adds to a drop. They are compared with the state of the kernel that
+//! the test has set.
 
 use std::{
     net::{IpAddr, UdpSocket},
@@ -17,8 +17,8 @@ use crate::{
     watch::{Watch, brief},
 };
 
-/// Makes a fault, does something from the first pod to the last, and returns
-/// what the facts of the first drop between the two with this reason say.
+/// Makes a fault, sends from the first pod to the last, and returns the facts of the first drop
+/// between the two with this reason.
 fn facts(
     spec: &LabSpec,
     reason: &str,
@@ -32,7 +32,7 @@ fn facts(
     traffic(pods[0], pods[1])?;
     let drop = watch.wait_for(|drop| is_between(drop, pods) && drop["reason"] == reason)?;
     let told = watch.stop()?;
-    // Looking drops nothing itself.
+    // Reading the facts drops nothing.
     let strangers: Vec<Value> = told
         .drops
         .iter()
@@ -47,21 +47,21 @@ fn facts(
     Ok((lab, facts.collect()))
 }
 
-/// Sends datagrams to a port where none arrives.
+/// Sends datagrams to a port at which none arrives.
 fn send(from: &Pod, to: IpAddr, bytes: usize) -> Result<()> {
     let socket = from.netns.enter(|| match to {
         IpAddr::V4(_) => UdpSocket::bind((from.v4, 0)),
         IpAddr::V6(_) => UdpSocket::bind((from.v6, 0)),
     })?;
     for _ in 0..5 {
-        // It fails where the route says so at once: what was sent counts.
+        // Sending fails if the route forbids it at once. Only the sent datagrams count.
         let _ = socket.send_to(&vec![0; bytes], (to, 9));
     }
     Ok(())
 }
 
-/// Sends a datagram twice a second for a while, or until the pod's interface is gone, without
-/// waiting: the first ones may vanish while the kernel still forgets the way.
+/// Sends a datagram twice a second for a while, or until the pod's interface is gone. The first
+/// datagrams may be lost while the kernel still forgets the way.
 pub(crate) fn keep_sending(from: &Pod, to: &Pod) -> Result<()> {
     let socket = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
     let to = (to.v4, 9);
@@ -85,7 +85,7 @@ fn usual() -> LabSpec {
     LabSpec::default()
 }
 
-/// What the sk_buff of a packet that was routed held, where nobody tracks connections.
+/// The facts in the sk_buff of a routed packet, without connection tracking.
 fn routed(device: &str) -> String {
     format!("the packet had mark 0x0, no tracked connection, and a route out of {device}")
 }
@@ -123,7 +123,7 @@ fn the_neighbour_entry_of_a_silent_pod() -> Result<()> {
         lab.take_link_down(&lab.pods[3])?;
         lab.forget(&lab.pods[3], lab.pods[3].v4.into())
     };
-    // With another pod on the bridge: alone, it would take the bridge down.
+    // A single pod would take the bridge down with it, so there is another one.
     let spec = LabSpec {
         pods_per_node: 2,
         ..usual()
@@ -172,7 +172,7 @@ fn the_setting_of_rp_filter_and_the_way_back() -> Result<()> {
         let setting = format!("ipv4/conf/{}/rp_filter", node.overlay);
         node.netns
             .sysctl(&[(&setting, "1"), ("ipv4/conf/all/rp_filter", "0")])?;
-        // The sender's packets no longer come from where they are answered.
+        // The sender's packets now come from another interface than the route back.
         let back = format!("ip route add {}/32 dev {}", lab.pods[0].v4, node.uplink);
         node.netns.run(&back).map(drop)
     };
@@ -210,8 +210,7 @@ fn what_a_socket_that_nobody_reads_holds() -> Result<()> {
         .strip_prefix(&format!("the UDP socket on port {port} holds "))
         .and_then(|rest| rest.split_once(" bytes unread and has dropped "))
         .with_context(|| format!("{drop:#}"))?;
-    // The kernel doubles what was asked for, and lets one packet through
-    // that goes beyond it.
+    // The kernel doubles the requested size, and accepts one packet beyond it.
     let bytes: u32 = held.0.parse()?;
     assert!((4096..=16_384).contains(&bytes), "{fact}");
     let dropped: u32 = held.1.trim_end_matches(" packets").parse()?;
@@ -243,7 +242,7 @@ fn the_mtu_that_a_packet_exceeds() -> Result<()> {
         node.netns.run(&set).map(drop)
     };
     let large = |from: &Pod, to: &Pod| {
-        // Sent with DF, as path MTU discovery wants it.
+        // The datagram has DF, as with path MTU discovery.
         send(from, to.v4.into(), 1300)
     };
     let (lab, facts) = facts(&usual(), "PKT_TOO_BIG", narrow, large)?;

@@ -1,4 +1,4 @@
-//! Faults, one at a time, on a lab that is otherwise well.
+//! Faults, one at a time, on a lab that is otherwise without a fault.
 //!
 //! | fault | node | reason | function | kernel's source |
 //! |---|---|---|---|---|
@@ -21,11 +21,11 @@ use crate::{
     watch::{Told, Watch, brief, name},
 };
 
-/// What a fault must show.
+/// The expected drop of a fault.
 struct Expected {
     /// Index of the node.
     node: usize,
-    /// In whose namespace: the node's own, or that of the pod of this index.
+    /// The namespace of the drop: the node's own, or that of the pod with this index.
     inside: Option<usize>,
     reason: &'static str,
     functions: &'static [&'static str],
@@ -41,7 +41,7 @@ fn lab() -> Result<Lab> {
     Lab::new(&LabSpec::default())
 }
 
-/// Whether a drop's packet is one between these pods.
+/// Whether the packet of a drop is one between these pods.
 pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
     let names = pods.map(name);
     let is = |key: &str, name: &str| drop[key] == *name;
@@ -49,8 +49,7 @@ pub(crate) fn is_between(drop: &Value, pods: [&Pod; 2]) -> bool {
         || (is("src_pod", &names[1]) && is("dst_pod", &names[0]))
 }
 
-/// Checks a drop against what it must be, and that nobody else claims one of
-/// the two pods' packets.
+/// Checks a drop against the expected one. No other node may report drops of the two pods' packets.
 fn check(lab: &Lab, told: &Told, expected: &Expected) {
     let pods = ends(lab);
     let drops: Vec<Value> = told
@@ -77,14 +76,14 @@ fn check(lab: &Lab, told: &Told, expected: &Expected) {
     }
 }
 
-/// How many packets the drops between the two pods were.
+/// The number of dropped packets between the two pods.
 fn packets(lab: &Lab, told: &Told) -> u64 {
     let pods = ends(lab);
     let drops = told.drops.iter().filter(|drop| is_between(drop, pods));
     drops.filter_map(|drop| drop["packets"].as_u64()).sum()
 }
 
-/// A base chain that drops UDP to a port; `nft -f -` reads it.
+/// An nftables base chain that drops UDP to a port, for `nft -f -`.
 fn rules(hook: &str, port: u16) -> String {
     format!(
         "table inet faults {{ chain fault {{ type filter hook {hook} priority 0; \
@@ -92,18 +91,17 @@ fn rules(hook: &str, port: u16) -> String {
     )
 }
 
-/// Sends datagrams to a port where they all vanish.
+/// Sends datagrams to a port at which all are dropped.
 fn send(from: &Pod, to: &Pod, port: u16, count: usize) -> Result<()> {
     let socket = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
     for _ in 0..count {
-        // It fails where the route says so at once: what was sent counts.
+        // Sending fails if the route forbids it at once. Only the sent datagrams count.
         let _ = socket.send_to(b"a datagram", (to.v4, port));
     }
     Ok(())
 }
 
-/// Runs a watch, makes the fault, sends 20 datagrams, and waits until a drop
-/// of one is told.
+/// Starts a watch, makes the fault, sends 20 datagrams, and waits until a drop of one is shown.
 fn fault(make: impl FnOnce(&Lab) -> Result<()>, expected: &Expected) -> Result<(Lab, Told)> {
     fault_in(lab()?, make, expected)
 }
@@ -174,7 +172,7 @@ fn a_pod_that_has_lost_its_link_has_no_neighbour_entry() -> Result<()> {
         lab.forget(pod, pod.v4.into())?;
         keep_sending(sender, pod)
     };
-    // With another pod on the bridge: alone, it would take the bridge down.
+    // A single pod would take the bridge down with it, so there is another one.
     let lab = Lab::new(&LabSpec {
         pods_per_node: 2,
         ..LabSpec::default()
@@ -225,8 +223,8 @@ fn a_blackhole_route() -> Result<()> {
     Ok(())
 }
 
-/// How many datagrams found no room in the buffers of a pod's sockets, as its kernel
-/// counts them (net/ipv4/proc.c).
+/// The number of datagrams that found no room in the buffers of a pod's sockets, by the kernel's
+/// counter (net/ipv4/proc.c).
 fn without_room(pod: &Pod) -> Result<u64> {
     let read = || fs::read_to_string("/proc/thread-self/net/snmp");
     let text = pod.netns.enter(read)?;
@@ -248,7 +246,7 @@ fn a_socket_that_nobody_reads() -> Result<()> {
     let port = socket.local_addr()?.port();
     send(a, b, port, 400)?;
     watch.wait_for(|drop| is_between(drop, [a, b]))?;
-    // All are there once the kernel has handed over or dropped as many.
+    // All have arrived once the kernel has delivered or dropped as many.
     socket.set_nonblocking(true)?;
     let deadline = Instant::now() + LIMIT;
     let mut arrived = 0;

@@ -1,15 +1,15 @@
-//! `tracer drops` on the lab: what the kernel gave up, and what it only freed.
+//! `tracer drops` on the lab: packets that the kernel dropped, and packets that it only freed.
 //!
-//! What a fault must show stands in a table written from the kernel's source,
-//! never from the program's output.
+//! The expected drops are in a table written from the kernel's source, never from the program's
+//! output.
 
-// Traffic without a fault: much is freed, nothing is lost.
+// Traffic without a fault: the kernel frees many packets, and none is lost.
 mod clean;
-// Faults, each with what it must show.
+// Faults, each with its expected drop.
 mod faults;
-// What the agent reads when a packet was dropped.
+// The facts that the agent reads after a drop.
 mod facts;
-// Pods that restart meanwhile.
+// Pods that restart during a watch.
 mod restarts;
-// The program and its lines.
+// Runs the program and reads its lines.
 mod watch;

@@ -1,5 +1,5 @@
-//! A pod that restarts has another network namespace: what is dropped in there
-//! is the pod's all the same.
+//! A pod that restarts gets another network namespace. Drops in the new namespace belong to the pod
+//! as well.
 
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,10 +26,10 @@ fn drops_inside_a_pod_that_has_restarted() -> Result<()> {
     let socket = from.netns.enter(|| UdpSocket::bind((from.v4, 0)))?;
     let seen = AtomicBool::new(false);
     thread::scope(|scope| {
-        // The namespace is found a moment after it was made.
+        // The agent finds the namespace a moment after it was made.
         scope.spawn(|| {
             while !seen.load(Ordering::Relaxed) {
-                // Where it fails, there is another one.
+                // If sending fails, the next datagram follows.
                 let _ = socket.send_to(b"to be dropped", (to.v4, 9));
                 thread::yield_now();
             }

@@ -1,4 +1,4 @@
-//! Runs `tracer drops`, and reads what it says.
+//! Runs `tracer drops`, and reads its output.
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -11,7 +11,7 @@ use tracer_tests::{
 /// A `tracer drops -o json` on all nodes of a lab.
 pub(crate) struct Watch(Tracer);
 
-/// What it has told in all.
+/// All of its output.
 pub(crate) struct Told {
     /// Its `tracer.drop/2` lines.
     pub(crate) drops: Vec<Value>,
@@ -19,7 +19,7 @@ pub(crate) struct Told {
 }
 
 impl Watch {
-    /// Returns once drops are seen.
+    /// Starts the program, and returns once it sees drops.
     pub(crate) fn start(lab: &Lab, args: &[&str]) -> Result<Self> {
         let mut command = tracer(["drops", "-o", "json"])?;
         command.args(lab.agent_args()?).args(args);
@@ -34,13 +34,13 @@ impl Watch {
         self.0.wait_for(drop, LIMIT)
     }
 
-    /// Ends it as Ctrl-C does; all lines.
+    /// Ends the program as Ctrl-C does, and returns all lines.
     pub(crate) fn stop(self) -> Result<Told> {
         self.0.signal(Signal::SIGINT)?;
         self.ended()
     }
 
-    /// Waits until it ends by itself; all lines.
+    /// Waits until the program ends by itself, and returns all lines.
     pub(crate) fn ended(mut self) -> Result<Told> {
         let mut drops = Vec::new();
         let collect = |value: &Value| {
@@ -58,12 +58,12 @@ impl Watch {
     }
 }
 
-/// As the objects file names it.
+/// The pod's name in the objects file.
 pub(crate) fn name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// Drops in a few words each, for a message.
+/// A short description of each drop, for a message.
 pub(crate) fn brief(drops: &[Value]) -> Vec<String> {
     const KEYS: [&str; 8] = [
         "total",

@@ -1,4 +1,4 @@
-//! Bundles, unpacked by tar, and read as anybody would.
+//! Bundles, unpacked by tar and read with ordinary programs.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ use tracer_tests::{
 
 use crate::{fixture, folder, journeys, names, printed, python};
 
-/// What is in a bundle of one recording.
+/// The files in a bundle of one recording.
 const INSIDE: [&str; 6] = [
     "README.txt",
     "contents.txt",
@@ -26,7 +26,7 @@ const INSIDE: [&str; 6] = [
     "trace.html",
 ];
 
-/// Makes a bundle of recordings and unpacks it; returns the folder that it becomes.
+/// Makes a bundle of recordings, unpacks it, and returns its folder.
 fn unpacked(folder: &TempDir, recordings: &[&str], args: &[&str]) -> Result<PathBuf> {
     let out = folder.path().join("ticket.tar.zst").display().to_string();
     let ended = run([&["bundle"], recordings, &["-o", &out], args].concat())?;
@@ -37,7 +37,7 @@ fn unpacked(folder: &TempDir, recordings: &[&str], args: &[&str]) -> Result<Path
     tar.args(["--zstd", "-xf", &out]).current_dir(folder.path());
     let unpacked = Process::start(&mut tar, "")?.finish(LIMIT)?;
     ensure!(unpacked.status.success(), "{}", unpacked.stderr);
-    // Such as that something is from 1970.
+    // tar would warn of a file from 1970, for example.
     ensure!(unpacked.stderr.is_empty(), "{}", unpacked.stderr);
     Ok(folder.path().join("ticket"))
 }
@@ -77,7 +77,7 @@ fn a_bundle_has_all_that_was_recorded_and_what_it_shows() -> Result<()> {
         printed(&[&["export", "-f", "html", "-o", &page], &originals[..]].concat())?;
         ensure!(fs::read(inside.join("trace.html"))? == fs::read(page)?);
 
-        // The sums are the end of what a replay prints.
+        // The summary is the end of a replay's output.
         let sums = fs::read_to_string(inside.join("summary.txt"))?;
         let text = printed(&[&["replay", "-o", "text", "--utc"], &originals[..]].concat())?;
         let end = sums.lines().last().context("a line")?;
@@ -130,12 +130,12 @@ const NAMING: &[&str] = &[
     "follow",
 ];
 
-/// Names and addresses in what `tracer` says of a recording.
+/// The names and addresses in tracer's output on a recording.
 fn originals(value: &Value, key: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::String(text) if NAMING.contains(&key) => {
             found.insert(text.clone());
-            // Of `namespace/name`, the name.
+            // The name in `namespace/name`.
             if let Some((_, name)) = text.split_once('/')
                 && name.contains('-')
             {
@@ -150,7 +150,7 @@ fn originals(value: &Value, key: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whether it is no particular party's: that stays as it is.
+/// Whether a text belongs to nobody in particular, so that anonymizing keeps it.
 fn is_nobodys(text: &str) -> bool {
     let mac = text.len() == 17 && text.split(':').all(|byte| byte.len() == 2);
     let group = |text: &str| u8::from_str_radix(text.get(..2).unwrap_or(""), 16);
@@ -159,7 +159,7 @@ fn is_nobodys(text: &str) -> bool {
         || text == "00:00:00:00:00:00"
 }
 
-/// Everything in a recording, as text.
+/// Prints the whole content of a recording as text.
 const DUMP: &str = "
 import sys, pyarrow as pa
 stream = pa.ipc.open_stream(sys.argv[1])
@@ -197,7 +197,7 @@ fn of_an_anonymized_one_no_file_names_anybody() -> Result<()> {
         for file in INSIDE.iter().filter(|file| **file != "recordings") {
             texts.push(fs::read_to_string(inside.join(file))?);
         }
-        // As the recording in it, the list does not tell what the file was called.
+        // Neither the recording nor the list tells the original name of the file.
         known.insert(format!("{name}.arrows"));
         for text in &texts {
             for name in &known {
@@ -276,7 +276,7 @@ fn what_will_not_do_is_told_and_leaves_nothing() -> Result<()> {
         ensure!(names(folder.path())? == ["bad.arrows", "out"], "{args:?}");
     }
 
-    // A limit to a file's size stands for a full disk.
+    // A limit on the size of files imitates a full disk.
     for args in [&["--anonymize"][..], &[]] {
         let mut command = process::command("bash");
         let script = "trap '' XFSZ; ulimit -f 16; exec \"$@\"";

@@ -1,4 +1,4 @@
-//! Captured bytes: what tcpdump sees at the same interfaces is the truth. They need root.
+//! Captured bytes, compared with tcpdump's at the same interfaces. These tests need root.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -23,11 +23,11 @@ use tracer_tests::{
 
 use crate::{export, folder, printed};
 
-/// What pings carry besides the time, in hexadecimal for ping and as it is.
+/// The payload of pings besides the time, in hexadecimal for ping and as bytes.
 const PATTERN: (&str, [u8; 4]) = ("c0ffee42", [0xc0, 0xff, 0xee, 0x42]);
-/// How much is captured of a frame.
+/// The number of captured bytes of a frame.
 const SNAPLEN: usize = 256;
-/// Frames of pings with these payloads are captured whole, and in part.
+/// Payload sizes of pings. The frames of one are captured whole, and those of the other in part.
 const SIZES: [&str; 2] = ["56", "400"];
 
 /// A frame in a capture.
@@ -38,24 +38,23 @@ struct Frame {
 }
 
 impl Frame {
-    /// Whether it is a ping of this test.
+    /// Whether the frame is a ping of this test.
     fn is_ours(&self) -> bool {
         let pattern = PATTERN.1.repeat(4);
         let mut parts = self.bytes.windows(pattern.len());
         parts.any(|part| part == pattern)
     }
 
-    /// As much of it as is captured.
+    /// The captured part of the frame.
     fn cut(mut self) -> Self {
         self.bytes.truncate(SNAPLEN);
         self
     }
 }
 
-/// The frames of a file as tcpdump writes them (pcap, little endian), as far as it is
-/// written.
+/// The frames of an unfinished file in tcpdump's format (pcap, little endian).
 fn frames(file: &Path) -> Result<Vec<Frame>> {
-    /// Of the file, and of each frame.
+    /// The sizes of the file's header, and of each frame's.
     const HEADERS: (usize, usize) = (24, 16);
     let bytes = fs::read(file)?;
     let mut rest = bytes.get(HEADERS.0..).unwrap_or_default();
@@ -84,7 +83,7 @@ struct Tcpdump {
 }
 
 impl Tcpdump {
-    /// Starts one, and waits until it sees packets.
+    /// Starts tcpdump, and waits until it sees packets.
     fn start(lab: &Lab, node: &str, interface: &str, folder: &Path) -> Result<Self> {
         let node = lab.nodes.iter().find(|one| one.name == node);
         let node = node.context("a node of the lab")?;
@@ -170,8 +169,7 @@ fn pod(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// Follows pings and records them. What tcpdump saw of these meanwhile, by node and
-/// interface.
+/// Follows and records pings. Returns the frames that tcpdump saw meanwhile, by node and interface.
 fn record(
     lab: &Lab,
     file: &str,
@@ -268,7 +266,7 @@ fn captured_frames_equal_the_sent_ones() -> Result<()> {
     Ok(())
 }
 
-/// Without the option no payload is anywhere, and anonymized there is none left.
+/// Without the option, no payload is captured. Anonymizing removes all payload.
 #[test]
 fn nobody_has_payload_who_did_not_ask_for_it() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;

@@ -1,5 +1,4 @@
-//! What is wrong is told in a sentence, and nothing is there under the final name
-//! that is not complete.
+//! Errors are one sentence, and no incomplete file has the final name.
 
 use std::fs;
 
@@ -11,8 +10,7 @@ use tracer_tests::{
 
 use crate::{fixture, folder, names};
 
-/// Exports something that will not do over a file that is there, which stays; returns
-/// the sentence.
+/// Exports a bad recording over an existing file, which stays. Returns the error.
 fn refused(recording: &[u8], format: &str) -> Result<String> {
     let folder = folder()?;
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -114,7 +112,7 @@ fn a_recording_that_was_cut_off_is_exported_up_to_there() -> Result<()> {
     Ok(())
 }
 
-/// A limit to a file's size stands for a full disk: writing fails in the middle.
+/// A limit on the size of files imitates a full disk: writing fails in the middle.
 #[test]
 fn a_full_disk_leaves_what_was_there() -> Result<()> {
     for format in ["pcapng", "jsonl", "html"] {

@@ -1,4 +1,4 @@
-//! Flows that must or must not pass, compared with recordings of a drop and of none.
+//! Flows that must or must not pass, compared with recordings with a drop and without.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use tracer_tests::{process::Finished, program::run};
 
 use crate::{fixture, folder, names};
 
-/// Replays a recording beside expectations; returns what it says, and the report.
+/// Replays a recording with expectations. Returns the output, and the report.
 fn compared(recording: &str, expectations: &str) -> Result<(Finished, String)> {
     let folder = folder()?;
     let path = |name: &str| folder.path().join(name).display().to_string();
     fs::write(path("flows.yaml"), expectations)?;
     let recording = fixture(recording);
     let mut args = vec!["replay", &recording, "-o", "json"];
-    // Which journeys are shown is nothing to a comparison.
+    // The shown journeys do not matter for a comparison.
     args.extend(["--where", "id:1"]);
     let (flows, report) = (path("flows.yaml"), path("report.xml"));
     args.extend(["--expect-file", &flows, "--junit", &report]);

@@ -1,4 +1,4 @@
-//! The interface of Wireshark that `tracer extcap` is, used by tshark. Captures need root.
+//! tshark uses `tracer extcap` as a capture interface. Captures need root.
 
 use std::{
     collections::BTreeMap,
@@ -20,20 +20,20 @@ use crate::{
     printed,
 };
 
-/// Where tshark finds the interfaces of everybody.
+/// The folder in which tshark finds the interfaces for all users.
 fn extcap_folder() -> Result<PathBuf> {
     let mut command = process::command("tshark");
     let folders = process::run(command.args(["-G", "folders"]), "")?;
     let mut lines = folders.lines().filter_map(|line| line.split_once(':'));
-    // `Extcap path`; since 4.2 `Global Extcap path`, beside that of the user.
+    // It is `Extcap path`, and since 4.2 `Global Extcap path`, besides the user's folder.
     let is_of_all =
         |(name, _): &(&str, &str)| name.ends_with("xtcap path") && !name.starts_with("Personal");
     let (_, folder) = lines.find(is_of_all).context("a folder for extcap")?;
     Ok(folder.trim().into())
 }
 
-/// tshark, for which a folder is the one of interfaces. A variable of the environment would not
-/// do: tshark ignores it for root.
+/// tshark with another folder of interfaces. An environment variable would not do, because tshark
+/// ignores it for root.
 fn tshark_with(extcap: &Path) -> Result<Command> {
     let mut command = process::command("unshare");
     let script = "mount --bind \"$0\" \"$1\" && shift && exec tshark \"$@\"";
@@ -42,7 +42,8 @@ fn tshark_with(extcap: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// tshark at the interface, for pings between the lab's first two pods that are recorded, too.
+/// Starts tshark at the interface, for pings between the lab's first two pods, which are also
+/// recorded.
 fn capture(lab: &Lab, extcap: &Path, file: &str, filter: &str, more: &[&str]) -> Result<Reader> {
     let [from, to] = [0, 1].map(|number| pod(&lab.pods[number]));
     let mut options = lab.agent_args()?;
@@ -75,7 +76,7 @@ fn tshark_captures_at_the_interface() -> Result<()> {
     let listed = process::run(tshark_with(&extcap)?.arg("-D"), "")?;
     ensure!(listed.contains(" tracer (tracer: packet path)"), "{listed}");
 
-    // The follow ends by itself. Of each ping and each answer that arrived, all hops are there.
+    // The follow ends by itself. The capture has all hops of each request and reply that arrived.
     let count = (2 * PINGS).to_string();
     let mut reader = capture(
         &lab,
@@ -99,14 +100,14 @@ fn tshark_captures_at_the_interface() -> Result<()> {
     assert!(left.values().all(|left| *left == 0), "{left:?}");
     check(&folder, &file, &read, false)?;
 
-    // tshark is stopped. It does not wait for packets that have no verdict yet.
+    // tshark is stopped, and does not wait for packets without a verdict.
     let mut reader = capture(&lab, &extcap, &file, "proto:icmp", &[])?;
     reader.read_pings(&lab)?;
     reader.signal(Signal::SIGINT)?;
     check(&folder, &file, &reader.finish()?, false)
 }
 
-/// Wireshark shows what the interface says, once the pipe is open and closed again.
+/// Wireshark shows the interface's message once the pipe was opened and closed again.
 #[test]
 fn what_is_wrong_with_options_is_said() -> Result<()> {
     let folder = folder()?;
@@ -150,7 +151,7 @@ fn an_interface_that_is_not_there_is_refused() -> Result<()> {
         assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
         ensure!(ended.stderr.contains(told), "{}", ended.stderr);
     }
-    // A file that is in its way stays.
+    // An existing file with the link's name stays.
     let folder = folder()?;
     let link = folder.path().join("tracer-extcap");
     fs::write(&link, "#!/bin/sh\n")?;

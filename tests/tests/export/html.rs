@@ -8,8 +8,7 @@ use tracer_tests::{Process, process, program::LIMIT};
 
 use crate::{export, fixture, folder, journeys};
 
-/// Recordings with drops, with translations, with pods that come and go, and without
-/// anything wrong.
+/// Recordings with drops, with translations, with pods that come and go, and without a problem.
 const RECORDINGS: &[&str] = &[
     "clean",
     "nft-forward-far-drop-4",
@@ -18,10 +17,10 @@ const RECORDINGS: &[&str] = &[
     "wiring-docker-published",
 ];
 
-/// Ends a page. The page's own policy allows no script but its own, so it goes.
+/// The page's policy allows only its own scripts, so the tests remove it.
 const POLICY: &str = "http-equiv=\"Content-Security-Policy\"";
 
-/// What a page is like once it is shown and `script` has run in it, which returns a value.
+/// Shows a page, runs `script` in it, and returns the script's value.
 fn shown(folder: &Path, page: &str, script: &str) -> Result<Value> {
     let driver = format!(
         "<script>document.body.append(Object.assign(document.createElement('pre'), \
@@ -42,12 +41,12 @@ fn shown(folder: &Path, page: &str, script: &str) -> Result<Value> {
     Ok(serde_json::from_str(&result)?)
 }
 
-/// What Chromium makes of a page.
+/// The DOM of a page in Chromium.
 fn dom(folder: &Path, page: &str) -> Result<String> {
     let file = folder.join("page.html");
     fs::write(&file, page)?;
     let mut command = process::command("chromium");
-    // The sandbox is for pages of strangers, and does not run as root.
+    // The sandbox is for untrusted pages, and does not run as root.
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]);
     command.arg(format!("--user-data-dir={}", folder.join("user").display()));
     command.arg(format!("file://{}", file.display()));
@@ -64,7 +63,7 @@ fn data(page: &str, name: &str) -> Result<Value> {
     Ok(serde_json::from_str(data)?)
 }
 
-/// A page with other data in an element.
+/// Replaces the data in an element of a page.
 fn with_data(page: &str, name: &str, value: &Value) -> Result<String> {
     let begin = format!("<script type=\"application/json\" id=\"{name}\">");
     let (before, rest) = page.split_once(&begin).context("an element")?;
@@ -73,7 +72,7 @@ fn with_data(page: &str, name: &str, value: &Value) -> Result<String> {
     Ok(format!("{before}{begin}{value}</script>{after}"))
 }
 
-/// Goes through a page's whole list by keyboard, and reads what it shows of each journey.
+/// Goes through a page's whole list by keyboard, and reads the details of each journey.
 const ALL: &str = "
     const list = document.getElementById('list');
     const press = (key) => list.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
@@ -230,7 +229,7 @@ fn a_hundred_thousand_journeys_are_few_elements() -> Result<()> {
     Ok(())
 }
 
-/// A name is text wherever it is shown, in the page as it is, with its own policy.
+/// A name is text wherever it is shown. This page is unchanged, with its own policy.
 #[test]
 fn names_are_no_markup() -> Result<()> {
     const NAME: &str = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">";
@@ -259,7 +258,7 @@ fn names_are_no_markup() -> Result<()> {
     Ok(())
 }
 
-/// Nothing in it names a place elsewhere.
+/// No address in the page leads elsewhere.
 #[test]
 fn a_page_loads_nothing() -> Result<()> {
     let folder = folder()?;

@@ -1,4 +1,4 @@
-//! Exports, read back by `tracer import`.
+//! Exports that `tracer import` reads back.
 
 use std::fs;
 
@@ -67,7 +67,7 @@ fn an_export_of_several_recordings_becomes_as_many() -> Result<()> {
     Ok(())
 }
 
-/// A part of a recording is packets only: what was seen is the same.
+/// An export of a part has packets only, which are imported like any capture.
 #[test]
 fn of_a_selection_packets_are_imported_as_those_of_any_capture() -> Result<()> {
     let folder = folder()?;

@@ -1,5 +1,5 @@
-//! Captures that tshark reads while they are written. A file that was written at the end is
-//! the truth.
+//! Captures that tshark reads while they are written. They are compared with a file that was
+//! written at the end.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ use tracer_tests::{
 
 use crate::{export, fixture, folder, pcapng::RECORDINGS, printed};
 
-/// All that a reader sees of a packet; the hash is of its bytes.
+/// The fields of a packet that the tests compare. The hash is of the packet's bytes.
 const FIELDS: [&str; 6] = [
     "frame.interface_name",
     "frame.time_epoch",
@@ -34,12 +34,12 @@ const FIELDS: [&str; 6] = [
     "frame.md5_hash",
     "frame.comment",
 ];
-/// Pings that have to be read while the follow goes on.
+/// The number of pings that tshark must read during the follow.
 pub(crate) const PINGS: usize = 20;
-/// What is said of the last hop between pods on two nodes.
+/// The comment on the last hop between pods on two nodes.
 const ARRIVED: &str = " hop 8 of 8 | delivered";
 
-/// tshark, which prints each packet as it comes.
+/// Makes tshark print each packet as it comes.
 pub(crate) fn fields(command: &mut Command) -> &mut Command {
     command.args(["-l", "-T", "fields", "-o", "frame.generate_md5_hash:TRUE"]);
     for field in FIELDS {
@@ -70,7 +70,7 @@ fn hosts(capture: &Path) -> Result<Vec<String>> {
     Ok(sorted(hosts.map(str::to_owned).collect()))
 }
 
-/// Its interfaces, with or without packets.
+/// The interfaces of a capture, with or without packets.
 fn interfaces(capture: &Path) -> Result<Vec<String>> {
     let mut command = process::command("capinfos");
     command.arg("-I").arg(capture);
@@ -81,7 +81,7 @@ fn interfaces(capture: &Path) -> Result<Vec<String>> {
     Ok(sorted(names.map(str::to_owned).collect()))
 }
 
-/// What may hide packets: a capture has no place for that, so stderr has it.
+/// The warnings of a recording. A capture has no place for warnings, so they go to stderr.
 fn warnings(recording: &str) -> Result<Vec<String>> {
     let lines = printed(&["replay", "-o", "json", recording])?;
     let started: Value = serde_json::from_str(lines.lines().next().context("a line")?)?;
@@ -121,7 +121,7 @@ fn a_stream_has_what_the_file_has() -> Result<()> {
     Ok(())
 }
 
-/// From the lab's first pod to the second.
+/// Pings from the lab's first pod to the second.
 fn ping(lab: &Lab, count: usize) -> Result<()> {
     let to = lab.pods[1].address(false);
     let ping = format!("ping -n -q -i 0.01 -W 5 -c {count} {to}");
@@ -129,7 +129,7 @@ fn ping(lab: &Lab, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// A tshark that reads what is not complete yet; killed when this value is dropped.
+/// A tshark that reads an unfinished capture, and is killed when this value is dropped.
 pub(crate) struct Reader {
     child: Child,
     lines: Receiver<String>,
@@ -144,7 +144,7 @@ impl Reader {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-            // Nobody listens any more when the guard was dropped.
+            // Nobody listens any more once the guard was dropped.
             lines.map(|line| sender.send(line)).find(Result::is_err)
         });
         Ok(Self {
@@ -154,7 +154,8 @@ impl Reader {
         })
     }
 
-    /// How many packets have arrived where they were sent to.
+    /// Reads the next line, and returns the number of packets so far that have arrived at their
+    /// destination.
     fn arrived(&mut self, patience: Duration) -> usize {
         if let Ok(line) = self.lines.recv_timeout(patience) {
             self.packets.push(line);
@@ -164,8 +165,8 @@ impl Reader {
         arrived.count()
     }
 
-    /// Pings until packets are read: those before the start of the follow are not seen. Then
-    /// the rest, and waits until all are read.
+    /// Pings until packets are read, because packets before the start of the follow are not seen.
+    /// Then sends the other pings, and waits until all are read.
     pub(crate) fn read_pings(&mut self, lab: &Lab) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while self.arrived(Duration::from_millis(100)) == 0 {
@@ -179,7 +180,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Pings until the follow has seen enough, and its reader has ended with it.
+    /// Pings until the follow has seen enough, and the reader has ended with it.
     pub(crate) fn ping_to_the_end(&mut self, lab: &Lab) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         while self.child.try_wait()?.is_none() {
@@ -206,7 +207,7 @@ impl Reader {
         Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
     }
 
-    /// All packets, sorted by their texts, once it has ended by itself.
+    /// All packets, sorted by their texts, once tshark has ended by itself.
     pub(crate) fn finish(mut self) -> Result<Vec<String>> {
         let status = ended(&mut self.child)?;
         ensure!(status.success(), "tshark: {status}");
@@ -217,13 +218,13 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _: Result<(), _> = self.child.kill();
         let _: Result<_, _> = self.child.wait();
     }
 }
 
-/// How a program ends by itself.
+/// Waits until a program ends by itself.
 fn ended(child: &mut Child) -> Result<ExitStatus> {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -239,13 +240,13 @@ pub(crate) fn pod(pod: &Pod) -> String {
     format!("{}:pod/{}", pod.namespace, pod.name)
 }
 
-/// A follow of pings whose capture tshark reads, and which records into a file.
+/// A follow of pings that records into a file, and whose capture tshark reads.
 fn follow(lab: &Lab, file: &str) -> Result<(Child, Reader)> {
     let [from, to] = [0, 1].map(|number| pod(&lab.pods[number]));
     let mut command = tracer(["follow", "-o", "pcapng", "-w", file])?;
     command.args(lab.agent_args()?);
     command.args(["--proto", "icmp", "--src", &from, "--dst", &to]);
-    // Frames that are captured, too, come as the file has them.
+    // Captured frames are the same in the stream and in the file.
     command.args(["--snaplen", "256"]);
     let mut follow = command.stdout(Stdio::piped()).spawn()?;
     let pipe = follow.stdout.take().context("a pipe")?;
@@ -254,7 +255,7 @@ fn follow(lab: &Lab, file: &str) -> Result<(Child, Reader)> {
     Ok((follow, Reader::start(fields(&mut command))?))
 }
 
-/// What was read live is in the recording, and that has nothing else, if all was read.
+/// Checks that the recording has the packets that were read live, and no others if `all` were read.
 pub(crate) fn check(folder: &TempDir, file: &str, read: &[String], all: bool) -> Result<()> {
     let recorded = packets(&export(folder, file, &["--format", "pcapng"])?)?;
     let mut left = recorded.iter().collect::<BTreeSet<_>>();
@@ -278,7 +279,7 @@ fn tshark_reads_a_follow_that_goes_on() -> Result<()> {
     check(&folder, &file, &reader.finish()?, true)
 }
 
-/// Not when it next has something to write: that may be never.
+/// The follow must not wait for the next write, which may never come.
 #[test]
 fn a_follow_ends_when_its_reader_goes_away() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -288,7 +289,7 @@ fn a_follow_ends_when_its_reader_goes_away() -> Result<()> {
     reader.read_pings(&lab)?;
     reader.signal(Signal::SIGKILL)?;
     ensure!(ended(&mut follow)?.success());
-    // Its end is in the recording.
+    // The recording has its end.
     ensure!(!printed(&["show", &file])?.contains("middle"));
     Ok(())
 }

@@ -1,28 +1,28 @@
-//! Exports of recordings, read by the programs that they are for, and compared with
-//! what a replay of the same recordings shows. They need no root, but for
-//! `captured`, `extcap` and `live`.
+//! Exports of recordings. The programs for which they are made read them, and the tests compare
+//! them with a replay of the same recordings. The tests need no root, except `captured`, `extcap`
+//! and `live`.
 
-// By tar.
+// Bundles, read by tar.
 mod bundle;
-// What was captured, read by tshark.
+// Captured bytes, read by tshark.
 mod captured;
-// What is said of recordings and places that will not do, and what is left then.
+// Errors for bad recordings and places, and the files that stay.
 mod endings;
 // Flows that must or must not pass.
 mod expect;
-// By tshark, as a capture interface.
+// The capture interface, read by tshark.
 mod extcap;
-// By Chromium.
+// Pages, read by Chromium.
 mod html;
-// Back to what they were made of.
+// Exports that are imported again.
 mod import;
-// By tshark, while it is written.
+// Unfinished captures, read by tshark.
 mod live;
-// By pyarrow and DuckDB.
+// Tables, read by pyarrow and DuckDB.
 mod parquet;
-// By tshark.
+// Captures, read by tshark.
 mod pcapng;
-// What lines of JSON are like.
+// The schema of JSON lines.
 mod schema;
 
 use std::{
@@ -37,7 +37,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tracer_tests::{process, program::run};
 
-/// A recording that is kept in the repository.
+/// A recording in the repository.
 fn fixture(name: &str) -> String {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     fixtures
@@ -46,12 +46,12 @@ fn fixture(name: &str) -> String {
         .to_string()
 }
 
-/// A folder that goes with the test.
+/// A folder that is removed with the test.
 fn folder() -> Result<TempDir> {
     Ok(tempfile::tempdir()?)
 }
 
-/// What is in a folder, by name.
+/// The names in a folder.
 fn names(folder: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(folder)?.map(|entry| {
         let name = entry?.file_name().into_string();
@@ -71,7 +71,7 @@ fn export(folder: &TempDir, recording: &str, args: &[&str]) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What `tracer` prints.
+/// The output of `tracer`.
 fn printed(args: &[&str]) -> Result<String> {
     let ended = run(args)?;
     ensure!(ended.status.success(), "{args:?}: {}", ended.stderr);
@@ -94,7 +94,7 @@ fn epoch(time: &Value) -> Result<String> {
     let (seconds, nanoseconds) = time.trim_end_matches('Z').split_once('.').context("ns")?;
     let mut date = process::command("date");
     date.args(["-u", "+%s", "-d", &format!("{seconds}Z")]);
-    // One process for each second that occurs.
+    // A process runs only once for each second.
     thread_local! {
         static KNOWN: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
     }
@@ -107,10 +107,10 @@ fn epoch(time: &Value) -> Result<String> {
     Ok(format!("{since}.{nanoseconds}"))
 }
 
-/// Names a Python that has pyarrow and DuckDB.
+/// The variable that names a Python with pyarrow and DuckDB.
 const PYTHON: &str = "TRACER_PYTHON";
 
-/// What a Python program prints, run in a folder.
+/// The output of a Python program, run in a folder.
 fn python(program: &str, args: &[&str], folder: &Path) -> Result<String> {
     let python = env::var(PYTHON).with_context(|| {
         format!("{PYTHON} names a Python with pyarrow and duckdb: `cargo xtask test` provides it")

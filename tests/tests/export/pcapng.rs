@@ -29,8 +29,7 @@ pub(crate) const RECORDINGS: &[&str] = &[
     "wiring-uplinks-vlan-clean",
 ];
 
-/// What is asked of tshark; of a header that is there several times, the innermost
-/// comes last.
+/// The fields that tshark prints. If a header occurs several times, the innermost comes last.
 const FIELDS: &[&str] = &[
     "frame.interface_name",
     "frame.time_epoch",
@@ -63,10 +62,10 @@ const FIELDS: &[&str] = &[
     "_ws.expert.message",
 ];
 
-/// The least severity of a fault, as tshark counts.
+/// The lowest severity of a fault, in tshark's numbers.
 const WARNING: u64 = 0x0060_0000;
 
-/// Between values of one field.
+/// The separator of a field's values.
 const BETWEEN: char = '\u{1f}';
 
 /// A packet, as tshark reads it: the values of each field.
@@ -75,7 +74,7 @@ type Packet = BTreeMap<&'static str, Vec<String>>;
 fn tshark(capture: &Path) -> Result<Vec<Packet>> {
     let mut command = process::command("tshark");
     command.arg("-r").arg(capture).args(["-T", "fields"]);
-    // Wireshark takes what goes to Linux' own port of VXLAN for something else.
+    // By default, Wireshark takes Linux's own port of VXLAN for another protocol.
     command.args(["-d", "udp.port==8472,vxlan"]);
     command.args(["-E", "occurrence=a", "-E"]);
     command.arg(format!("aggregator={BETWEEN}"));
@@ -83,7 +82,7 @@ fn tshark(capture: &Path) -> Result<Vec<Packet>> {
         "ip.check_checksum:TRUE",
         "tcp.check_checksum:TRUE",
         "udp.check_checksum:TRUE",
-        // One packet at eight points is no retransmission.
+        // The same packet at eight points is no retransmission.
         "tcp.analyze_sequence_numbers:FALSE",
         "tcp.desegment_tcp_streams:FALSE",
         "ip.defragment:FALSE",
@@ -106,7 +105,7 @@ fn tshark(capture: &Path) -> Result<Vec<Packet>> {
     Ok(packets.collect())
 }
 
-/// `#12 hop 3 of 8 | …`: the journey's number, and the hop's from 1 if it is one.
+/// `#12 hop 3 of 8 | …`: the journey's number, and the hop's number from 1, if it is a hop.
 fn numbers(comment: &str) -> Result<(u64, Option<u64>)> {
     let words: Vec<&str> = comment.split(' ').collect();
     let number = |at: usize| {
@@ -137,7 +136,7 @@ fn point(hop: &Value) -> String {
     }
 }
 
-/// A packet is the hop that its comments name, in all that both tell.
+/// Checks that a packet agrees with the hop that its comments name.
 fn agree(packet: &Packet, journey: &Value, hop: &Value) -> Result<()> {
     let all = |field: &str| &packet[field];
     let said = &journey["packet"];
@@ -172,7 +171,7 @@ fn agree(packet: &Packet, journey: &Value, hop: &Value) -> Result<()> {
             ensure!(found == [vni], "{hop} {packet:?}");
         }
     }
-    // Behind the packet that an ICMP error is come the headers that it quotes.
+    // The headers that an ICMP error quotes come after the error's own.
     let quoted = usize::from(!said["icmp"]["quote"].is_null());
     let inner = |field: &str| {
         let values = all(field);
@@ -213,7 +212,7 @@ fn agree(packet: &Packet, journey: &Value, hop: &Value) -> Result<()> {
         .iter()
         .filter(|field| field.ends_with("checksum.status"))
     {
-        // 0 is bad; 1 good, 2 not to be verified.
+        // 0 is bad, 1 is good, and 2 is not verified.
         ensure!(!all(field).contains(&"0".to_owned()), "{field} {packet:?}");
     }
     ensure!(all("_ws.malformed").is_empty(), "{packet:?}");
@@ -222,7 +221,7 @@ fn agree(packet: &Packet, journey: &Value, hop: &Value) -> Result<()> {
         .zip(all("_ws.expert.message"));
     let mut odd = Vec::new();
     for (severity, message) in said {
-        // What a SYN's options were is not known.
+        // The options of a SYN are unknown.
         let expected = message.starts_with("The SYN packet does not contain a MSS option");
         if number(severity)? >= WARNING && !expected {
             odd.push(message);

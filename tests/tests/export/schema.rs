@@ -1,4 +1,4 @@
-//! What `tracer schema` says of lines, and lines of recordings.
+//! The output of `tracer schema`, checked against lines of recordings.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;

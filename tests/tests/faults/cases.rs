@@ -1,5 +1,5 @@
-//! Goes through the faults of a group, and collects what is wrong with them:
-//! one fault must not hide the others.
+//! Goes through the faults of a group, and collects all errors, so that one fault does not hide the
+//! others.
 
 use std::{env, thread, time::Instant};
 
@@ -17,7 +17,7 @@ use tracer_tests::{Pod, Wiring};
 
 use crate::watch::name;
 
-/// A fault that is there, and traffic to show it.
+/// A fault in a lab, and the traffic that shows it.
 pub(crate) struct Case<'a> {
     pub(crate) group: &'a str,
     pub(crate) fault: &'a Fault,
@@ -25,7 +25,7 @@ pub(crate) struct Case<'a> {
     pub(crate) stage: &'a Stage,
 }
 
-/// Runs `check` on each fault of a group, with each family that it has.
+/// Runs `check` on each fault of a group, in each of its families.
 pub(crate) fn each(named: &str, check: impl Fn(&Case<'_>) -> Result<()>) -> Result<()> {
     let all = Wiring::all_here()?;
     let faults = group(named);
@@ -86,10 +86,9 @@ pub(crate) fn check_each(
     Ok(())
 }
 
-/// The wirings to make a fault with: the usual one, and for every second fault, in one
-/// of its families, one of the others that it makes sense with, all of which is the
-/// turn's matter ([`TURN_VARIABLE`]); or those that [`WIRINGS_VARIABLE`] asks for, by
-/// which turns are those of all faults.
+/// The wirings in which to make a fault. Every fault is made in the usual one. Every second fault
+/// is also made in one other wiring, in one of its families; the turn ([`TURN_VARIABLE`]) decides
+/// which. Otherwise [`WIRINGS_VARIABLE`] names the wirings. `number` counts all faults.
 pub(crate) fn chosen(
     number: usize,
     fault: &Fault,
@@ -102,7 +101,7 @@ pub(crate) fn chosen(
     let (usual, others): (Vec<_>, Vec<_>) = fitting.iter().partition(|wiring| is_usual(wiring));
     let asked = env::var(WIRINGS_VARIABLE).unwrap_or_default();
     let turn = number_of(TURN_VARIABLE)?.unwrap_or(0);
-    // Both halves, both families and all wirings come up, however turns follow.
+    // In time, both halves, both families and all wirings get their turn, in any sequence of turns.
     let (half, family, place) = (number + turn, number + turn / 2, number + turn / 4);
     let is_its_family = fault.v6.len() == 1 || v6 == (family % 2 == 1);
     let is_its_turn = asked == "turns" || half.is_multiple_of(2);
@@ -137,24 +136,24 @@ fn number_of(variable: &str) -> Result<Option<usize>> {
         .with_context(|| format!("{variable} is a number, but it is {text}"))
 }
 
-/// What was sent: the two ports tell the packets apart.
+/// The sent packets. Their two ports distinguish them.
 pub(crate) struct Running {
-    /// What the fault strikes.
+    /// The traffic that the fault affects.
     pub(crate) faulty: Sender,
-    /// How many packets of it, retransmissions not counted.
+    /// The number of its packets, without retransmissions.
     pub(crate) sent: usize,
-    /// What no fault may touch.
+    /// The traffic that the fault must not affect.
     pub(crate) clean: Sender,
-    /// How many packets of that.
+    /// The number of its packets.
     pub(crate) clean_sent: usize,
 }
 
 impl Case<'_> {
-    /// The file to record it into, if it is to be: `cargo xtask fixtures` does.
+    /// The file for a recording, if `cargo xtask fixtures` wants one.
     pub(crate) fn fixture(&self) -> Option<String> {
         let directory = env::var(FIXTURES_VARIABLE).ok()?;
-        // A filter's drop is told alike in both families, a Service's fault by either
-        // name, and most faults with all wirings: one recording is enough.
+        // One recording is enough for faults that look alike: a filter's drop in both families, a
+        // Service's fault by either name, and most faults in all wirings.
         let told_twice =
             self.stage.v6 && (self.group == "filters" || self.fault.name.ends_with(OF_POD));
         if told_twice || self.stage.lab.wiring != Wiring::Flannel {
@@ -164,12 +163,12 @@ impl Case<'_> {
         Some(format!("{directory}/{}-{family}.arrows", self.fault.name))
     }
 
-    /// The ends of what the fault strikes, as arguments.
+    /// The ends of the affected traffic, as arguments.
     pub(crate) fn ends(&self) -> Result<Vec<String>> {
         self.named([self.stage.a(), self.stage.target()], self.fault.named)
     }
 
-    /// The ends of what it must not touch.
+    /// The ends of the unaffected traffic, as arguments.
     pub(crate) fn ends_beside(&self) -> Result<Vec<String>> {
         let beside = self.fault.beside;
         let named = match beside {
@@ -185,7 +184,7 @@ impl Case<'_> {
         Ok(ends.collect())
     }
 
-    /// Makes the fault and sends what shows it, and then what it must not touch.
+    /// Makes the fault, sends the affected traffic, and then the unaffected traffic.
     pub(crate) fn run(&self) -> Result<Running> {
         let mut clean = self.fault.beside.sender(self.stage)?;
         let mut faulty = Sender::new(self.stage, self.fault.traffic)?;
@@ -204,15 +203,15 @@ impl Case<'_> {
     }
 }
 
-/// Sends something from node to node: without any packet there is no proof
-/// that the far uplink would show one.
+/// Sends packets from node to node. Without any packet, there is no proof that the far uplink's
+/// programs work.
 fn prove_life(stage: &Stage) -> Result<()> {
     let mut sender = Sender::between(stage, stage.a2(), stage.b2(), Traffic::datagrams())?;
     let sent = sender.send()?.packets;
     all_arrive(&sender, sent)
 }
 
-/// Waits until as many datagrams have arrived.
+/// Waits until this number of datagrams has arrived.
 fn all_arrive(sender: &Sender, sent: usize) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     let mut arrived = 0;
@@ -228,9 +227,8 @@ fn all_arrive(sender: &Sender, sent: usize) -> Result<()> {
 }
 
 impl Running {
-    /// Whether it is one of the packets that the fault must strike; those that
-    /// only belong to their connections, such as a reset by a client that knows
-    /// nothing, are none of them.
+    /// Whether the fault must affect the packet. Other packets of the same connections do not
+    /// count, such as a reset by a client that has forgotten the connection.
     pub(crate) fn is_faulty(&self, packet: &Value) -> bool {
         let tcp = &packet["tcp"];
         let number = |key| tcp[key].as_u64().unwrap_or(0);
@@ -242,13 +240,13 @@ impl Running {
                     .sends(flags, number("seq"), number("payload_len")))
     }
 
-    /// Waits until all of the clean traffic is there.
+    /// Waits until all unaffected traffic has arrived.
     pub(crate) fn clean_arrives(&self) -> Result<()> {
         all_arrive(&self.clean, self.clean_sent)
     }
 }
 
-/// Whether a drop is where, and why, the table says.
+/// Whether a drop has the place and the reason of the table.
 pub(crate) fn is_at(stage: &Stage, drop: &Value, place: &Place) -> bool {
     let pods: [(&str, &Pod); 4] = [
         ("a", stage.a()),

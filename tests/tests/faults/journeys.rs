@@ -1,5 +1,5 @@
-//! What `tracer follow` says of each packet that meets a fault, and of those
-//! beside it that do not; and that the kernel did what the table says.
+//! Checks the verdicts of `tracer follow` on packets that meet a fault, and on packets that do not.
+//! Also checks that the kernel did what the table says.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::cases::{Case, Running, check_each, each, is_at};
 use crate::kernel;
 use crate::watch::{Watch, name};
 
-/// What must be told of some faults: whoever repairs them needs it.
+/// Evidence that some faults must have, because whoever repairs them needs it.
 const EVIDENCE: [(&str, &str); 13] = [
     ("conntrack-full", "the conntrack table is full"),
     ("outer-checksum", "that of the tunnel's own header"),
@@ -52,7 +52,7 @@ pub(crate) fn follow(lab: &Lab, pods: [&Pod; 2], more: &[&str]) -> Result<Tracer
     )
 }
 
-/// Follows what has some ends.
+/// Follows packets with these ends.
 fn follow_ends(lab: &Lab, ends: &[String], more: &[&str]) -> Result<Tracer> {
     let ends = ends.iter().map(String::as_str);
     let mut tracer = Tracer::follow(lab, ends.chain(more.iter().copied()))?;
@@ -60,7 +60,7 @@ fn follow_ends(lab: &Lab, ends: &[String], more: &[&str]) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// The first `count` journeys that are `wanted`, as soon as they are told.
+/// The first `count` journeys that `wanted` accepts, as soon as they are shown.
 pub(crate) fn take(
     tracer: &mut Tracer,
     count: usize,
@@ -82,7 +82,7 @@ pub(crate) fn take(
 fn check(case: &Case<'_>) -> Result<()> {
     let stage = case.stage;
     let hold = format!("{}ms", case.fault.hold.as_millis());
-    // A burst of a thousand is above the usual budget, which would sample it.
+    // A burst of a thousand exceeds the usual budget, which would sample it.
     let hold = ["--explain", "--budget", "1000000", "--hold", &*hold];
     let mut beside = follow_ends(&stage.lab, &case.ends_beside()?, &hold)?;
     let fixture = case.fixture();
@@ -104,13 +104,13 @@ fn check(case: &Case<'_>) -> Result<()> {
     let mut journeys = take(&mut tracer, traffic.sent, |packet| {
         traffic.is_faulty(packet)
     })?;
-    // And what came after them: retransmissions, or what was told twice.
+    // The later journeys: retransmissions, or packets that were shown twice.
     let rest = tracer.stop()?.journeys;
     let told_already = journeys.len();
     journeys = rest
         .into_iter()
         .filter(|journey| traffic.is_faulty(&journey["packet"]))
-        // What was on its way when the follow ended is nobody's fault.
+        // The end of the follow cut these off.
         .filter(|journey| journey["verdict"]["cause"] != "still-open")
         .collect();
     ensure!(journeys.len() >= told_already, "journeys went missing");
@@ -161,7 +161,7 @@ pub(crate) fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
         "cause: {journey:#}"
     );
     match &expected.drop {
-        // Where it went, nobody of this follow looks.
+        // No agent of this follow watches the packet's destination.
         _ if kind == "left" || expected.causes == ["stale-dnat"] => {
             ensure!(verdict["drop"].is_null(), "a drop: {journey:#}");
         }
@@ -182,7 +182,7 @@ pub(crate) fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     let mut told = EVIDENCE
         .iter()
         .filter(|(name, _)| case.fault.name.trim_end_matches(OF_POD) == *name);
-    // What an agent reads follows from the reason.
+    // The drop's reason decides what an agent reads.
     ensure!(
         expected.of_another_kernel || told.all(|(_, words)| evidence.contains(words)),
         "evidence: {journey:#}"
@@ -194,8 +194,8 @@ pub(crate) fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Waits until as many datagrams as were called delivered are there: a queue
-/// may have kept some for a while.
+/// Waits until all datagrams that were called delivered have arrived: a queue may have delayed
+/// some.
 fn arrive(traffic: &Running, delivered: usize) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     let mut arrived = traffic.faulty.arrived()?;
@@ -219,7 +219,7 @@ macro_rules! groups {
     )*};
 }
 
-/// Some of a group over IP-in-IP, on a kernel that has it.
+/// Checks some faults of a group over IP-in-IP, on a kernel that supports it.
 fn check_over_ip_in_ip(named: &str, names: &[&str]) -> Result<()> {
     if Wiring::Calico.is_for_another_kernel()? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What the kernel does, as `tracer drops` sees it.
+//! Checks what the kernel does, as `tracer drops` sees it.
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -6,15 +6,15 @@ use serde_json::Value;
 use crate::cases::{Case, Running, is_at};
 use crate::watch::{Watch, brief};
 
-/// Reasons of drops that are no losses everywhere, and are only counted.
+/// Reasons of drops that are not always losses, and are only counted.
 const COUNTED: [(&str, &str); 2] = [("NO_SOCKET", "refusal"), OTHERHOST];
-/// This one where neither MAC nor IP address is the node's: a node that nobody asked
-/// about may have had a copy.
+/// The reason if neither the MAC nor the IP address is the node's: a bridge may have flooded a
+/// copy.
 const OTHERHOST: (&str, &str) = ("OTHERHOST", "flooded");
-/// The index of that node.
+/// The index of the third node.
 const THIRD: usize = 2;
 
-/// Checks, and ends, a watch that was there while `traffic` met its fault.
+/// Checks and ends a watch that ran while `traffic` met its fault.
 pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Result<()> {
     let is_faulty = |drop: &Value| traffic.is_faulty(&drop["packet"]);
     let place = case.expected.drop.as_ref();
@@ -24,7 +24,7 @@ pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Res
         };
         COUNTED.iter().find(is)
     });
-    // Of which class a drop is, and so whether it is shown, follows from the reason.
+    // The reason decides a drop's class, and so whether the drop is shown.
     if place.is_some() && counted.is_none() && !case.expected.may_be_unknown {
         watch.wait_for(is_faulty)?;
     }
@@ -42,7 +42,7 @@ pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Res
             text(drop)
         );
     }
-    // Another kernel may give another reason, which is of another class.
+    // Another kernel may give another reason, with another class.
     if let Some((_, class)) = counted
         && !case.expected.of_another_kernel
     {

@@ -1,8 +1,8 @@
-//! Faults between two machines, each with its own kernel: what is told of them is what is
-//! told of them on one. `cargo xtask machines` starts the machines.
+//! Faults between two machines, each with its own kernel: the verdicts are the same as on one
+//! kernel. `cargo xtask machines` starts the machines.
 //!
-//! One follow sees all faults, one after the other: agents take long to start where old
-//! kernels' verifiers are emulated. The port says which fault a packet has met.
+//! One follow sees all faults, one after the other, because agents start slowly where old kernels'
+//! verifiers are emulated. The port tells which fault a packet has met.
 
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,12 @@ use crate::{
     journeys::{follow, judge, take},
 };
 
-/// How many datagrams meet each fault.
+/// The number of datagrams for each fault.
 const COUNT: usize = 10;
-/// Where they are sent to; the next fault has the next port.
+/// The first destination port. Each fault has the next one.
 const PORT: u16 = 7000;
 
-/// Groups and names.
+/// The groups and names of the faults.
 const EACH: [(&str, &str); 8] = [
     ("routes", "blackhole-route"),
     ("filters", "nft-forward-near-drop"),
@@ -37,7 +37,7 @@ const EACH: [(&str, &str); 8] = [
     ("middle", "middle-loses-one-direction"),
 ];
 
-/// Those after which nothing is as before; the first over VXLAN, the second over IP-in-IP.
+/// Faults that cannot be undone; the first is over VXLAN, and the second over IP-in-IP.
 const AT_LAST: [(&str, &str); 2] = [("neighbours", "wrong-vni"), ("devices", "pod-gone")];
 
 fn fault(group_name: &str, name: &str) -> Result<Fault> {
@@ -45,7 +45,7 @@ fn fault(group_name: &str, name: &str) -> Result<Fault> {
     found.with_context(|| format!("there is no fault {name}"))
 }
 
-/// What the table of the kernel says on which it strikes.
+/// Compares the journeys with the table of the kernel that the fault affects.
 fn check(stage: &Stage, group: &str, fault: &Fault, journeys: &[Value]) -> Result<()> {
     let wiring = stage.lab.wiring;
     let of = |node: usize| -> Result<_> {
@@ -60,8 +60,8 @@ fn check(stage: &Stage, group: &str, fault: &Fault, journeys: &[Value]) -> Resul
         expected: &of(node)?,
         stage,
     };
-    // An interrupt in the middle of a program that sees drops makes the kernel miss some:
-    // often, where a processor is emulated. Then nobody can know, which is told.
+    // An interrupt during the program on `kfree_skb` makes the kernel skip the program, which is
+    // frequent on an emulated processor. Then the verdict is unknown, and says so.
     let missed = |journey: &&Value| journey["verdict"]["cause"] == "events-lost";
     let told: Vec<&Value> = journeys.iter().filter(|one| !missed(one)).collect();
     ensure!(!told.is_empty(), "events of all of them were missed");
@@ -75,7 +75,7 @@ fn check(stage: &Stage, group: &str, fault: &Fault, journeys: &[Value]) -> Resul
     Ok(())
 }
 
-/// Waits until what was mended is whole.
+/// Waits until traffic is complete after a fault was undone.
 fn until_whole(flow: &Flow) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     while !flow.ping(1, Duration::from_millis(100))?.is_complete() {
@@ -84,7 +84,7 @@ fn until_whole(flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-/// Makes a fault, and returns what is told of the packets that meet it.
+/// Makes a fault, and returns the journeys of the packets that meet it.
 fn meet(
     machines: &Machines,
     stage: &Stage,
@@ -100,10 +100,10 @@ fn meet(
     }
     let sent = send_datagrams(stage.a(), (stage.b(), port), COUNT as u64, 100)?;
     if is_wire {
-        // What comes from there shows that its uplink is seen.
+        // Packets from the far node show that its uplink is observed.
         send_datagrams(stage.b2(), (stage.a2(), port), COUNT as u64, 100)?;
     }
-    // Whom a rule or an ICMP error tells, sends fewer.
+    // A sender that a rule or an ICMP error informs sends fewer packets.
     let sent = usize::try_from(sent)?;
     ensure!(sent > 0, "nothing was sent");
     let journeys = take(tracer, sent, |packet| packet["dst_port"] == port)?;
@@ -144,8 +144,7 @@ fn each_fault_is_told_as_on_one_kernel() -> Result<()> {
     Ok(())
 }
 
-/// The name of this test puts it behind all others: it leaves pods and devices otherwise
-/// than they were.
+/// The name of this test makes it the last one, because it changes pods and devices for good.
 #[test]
 fn what_is_made_anew_or_gone_is_told_as_on_one_kernel() -> Result<()> {
     let machines = Machines::up()?;
@@ -158,7 +157,7 @@ fn what_is_made_anew_or_gone_is_told_as_on_one_kernel() -> Result<()> {
             continue;
         }
         until_whole(&flow).with_context(|| format!("before {name}"))?;
-        // What replaces a device comes before anybody looks at it.
+        // A fault that replaces a device comes before the follow.
         let before = name == "wrong-vni";
         if before {
             fault.make(&stage)?;

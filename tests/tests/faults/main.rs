@@ -1,21 +1,21 @@
-//! Every fault that the lab can make, and what is said of it.
+//! Every fault that the lab can make, with its verdicts.
 //!
-//! What must be said stands in `tests/faults/linux-*.tsv`, written from the
-//! kernel's source. `TRACER_FAULTS=WORD` leaves only faults with that word in
-//! their names; `TRACER_FAULT_SEEDS=10` repeats each in as many labs;
-//! `TRACER_FAULT_WIRINGS=all` makes each with all wirings that it makes sense with.
+//! The expected verdicts are in `tests/faults/linux-*.tsv`, written from the kernel's source.
+//! `TRACER_FAULTS=WORD` selects faults by a word in their names. `TRACER_FAULT_SEEDS=10` makes each
+//! fault in that many labs. `TRACER_FAULT_WIRINGS=all` makes each fault in all wirings in which it
+//! makes sense.
 
-// Faults, families and seeds, one after the other.
+// Goes through faults, families and seeds.
 mod cases;
-// `tracer follow` on each of them, beside `tracer drops`.
+// `tracer follow` on each fault, beside `tracer drops`.
 mod journeys;
-// What `tracer drops` said meanwhile: the kernel does what the table says.
+// The output of `tracer drops` meanwhile: the kernel does what the table says.
 mod kernel;
-// Between nodes that are machines, each with a kernel of its own.
+// Faults between two machines, each with its own kernel.
 mod machines_of_their_own;
-// Faults that come and go; agents and events that are missing.
+// Faults that come and go; missing agents and lost events.
 mod moments;
-// Less than root's rights, and kernels that tell less.
+// Faults with less than root's rights, and on kernels that tell less.
 mod rights;
 // The table is complete.
 mod table;

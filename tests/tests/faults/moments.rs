@@ -1,4 +1,4 @@
-//! Faults that come and go, agents that are missing, and events that are lost.
+//! Faults that come and go, missing agents, and lost events.
 
 use std::time::{Duration, Instant};
 
@@ -18,15 +18,15 @@ fn fault(name: &str) -> Result<Fault> {
     found.with_context(|| format!("there is no fault {name}"))
 }
 
-/// Sends ten datagrams from *a* to *b* and returns what is told of them.
+/// Sends ten datagrams from *a* to *b*, and returns their journeys.
 fn ten(stage: &Stage, tracer: &mut Tracer) -> Result<Vec<Value>> {
     let mut sender = Sender::new(stage, Traffic::datagrams())?;
     let sent = sender.send()?.packets;
     take(tracer, sent, |packet| packet["dst_port"] == sender.port())
 }
 
-/// Waits until packets get from *a* to *b* again. What holds a program, another
-/// thread's child may have inherited, until it runs a program of its own.
+/// Waits until packets get from *a* to *b* again. A child of another thread may have inherited the
+/// descriptor that keeps a program attached, until the child executes its own program.
 fn let_through(stage: &Stage) -> Result<()> {
     let flow = Flow::new(stage.a(), stage.b()).v6(stage.v6);
     let deadline = Instant::now() + LIMIT;
@@ -83,7 +83,7 @@ fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
     let fault = fault("nft-forward-far-drop")?;
     let stage = fault.stage(Wiring::Flannel, false)?;
     let mut command = tracer(["follow", "-o", "json", "--hold", "1s"])?;
-    // The inventory and the first node's agent.
+    // The arguments are the inventory and the first node's agent.
     command.args(stage.lab.agent_args()?.into_iter().take(4));
     command.args(["--src-pod", &name(stage.a()), "--dst-pod", &name(stage.b())]);
     let mut tracer = Tracer::start(&mut command)?;
@@ -95,7 +95,7 @@ fn without_an_agent_on_the_receiving_node_it_only_left() -> Result<()> {
 
 #[test]
 fn while_events_are_lost_only_what_was_seen_is_said() -> Result<()> {
-    // Of what the wire loses nothing is seen; of what a kernel drops, its drop may be.
+    // A loss on the wire stays unseen. Of a kernel's drops, the event may be seen.
     for (name, honest) in [
         ("middle-loses-all", &["unknown"][..]),
         ("nft-forward-far-drop", &["unknown", "dropped"]),
@@ -126,20 +126,20 @@ fn while_events_are_lost_only_what_was_seen_is_said() -> Result<()> {
     Ok(())
 }
 
-/// What the follow's beginning or end cuts off is not guessed about, and all
-/// between them is told as it is.
+/// Packets that the beginning or the end of the follow cuts off get no guessed verdict. All others
+/// get the right one.
 #[test]
 fn begun_and_ended_in_the_middle_of_a_fault() -> Result<()> {
     for (name, kind) in [
         ("middle-loses-all", "lost"),
         ("nft-forward-far-drop", "dropped"),
-        // After the last point, so that only its drop tells.
+        // The drop is after the last point, so only its event shows it.
         ("nft-input-b-drop", "dropped"),
     ] {
         let fault = fault(name)?;
         let stage = fault.stage(Wiring::Flannel, false)?;
         fault.make(&stage)?;
-        // The others prove that the far node sees what comes.
+        // The other packets prove that the far node's programs work.
         let flows = [
             Flow::new(stage.a(), stage.b()),
             Flow::new(stage.a2(), stage.b2()),

@@ -1,5 +1,5 @@
-//! Faults under every set of rights that the documentation promises, and on kernels
-//! that tell less. Who knows less may say less; nobody may say something else.
+//! Faults with every set of rights that the documentation promises, and on kernels that tell less.
+//! With less knowledge, tracer may claim less, but never something else.
 
 use std::process::Command;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tracer_tests::{Lab, Wiring};
 use crate::journeys::take;
 use crate::watch::name;
 
-/// Ten that can be mended, and so all be made in one lab; and one that is its traffic.
+/// Ten faults that can be undone, so that one lab has all of them, and one that is its traffic.
 const FAULTS: [&str; 11] = [
     "blackhole-route",
     "unreachable-route",
@@ -34,7 +34,7 @@ const FAULTS: [&str; 11] = [
     "udp-no-listener",
 ];
 
-/// What a follow may do and know.
+/// The rights and the knowledge of a follow.
 struct Circumstance {
     what: &'static str,
     restrict: fn(&mut Command, &Lab) -> Result<()>,
@@ -42,11 +42,11 @@ struct Circumstance {
     functions: bool,
     /// Whether drops are seen.
     drops: bool,
-    /// What each node's one warning says.
+    /// The one warning of each node.
     warning: Option<&'static str>,
 }
 
-/// What the documentation asks for, and symbols.
+/// The capabilities that the documentation asks for, with the one for symbols.
 const PROMISED: [libc::c_int; 5] = [
     CAP_BPF,
     CAP_NET_ADMIN,
@@ -114,7 +114,7 @@ fn follow(stage: &Stage, circumstance: &Circumstance) -> Result<Tracer> {
     Tracer::start(&mut command)
 }
 
-/// Each node says once what is missing.
+/// Checks that each node warns once of what is missing.
 fn check_warnings(stage: &Stage, circumstance: &Circumstance, started: &Value) -> Result<()> {
     let warnings = started["warnings"].as_array().context("a list")?;
     let wanted = circumstance.warning.map_or(0, |_| stage.lab.nodes.len());
@@ -133,7 +133,7 @@ fn has_port(packet: &Value, port: u16) -> bool {
     [&packet["src_port"], &packet["dst_port"]].contains(&&Value::from(port))
 }
 
-/// What arrived has arrived, and a verdict on anything else would be wrong.
+/// Checks that every packet that arrived is called delivered.
 fn check_clean(circumstance: &Circumstance, journeys: &[Value]) -> Result<()> {
     for journey in journeys {
         let verdict = &journey["verdict"];
@@ -144,7 +144,7 @@ fn check_clean(circumstance: &Circumstance, journeys: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// The verdict that the table has, or less.
+/// Checks that the verdict is the table's, or claims less.
 fn check_faulty(circumstance: &Circumstance, expected: &Expected, journey: &Value) -> Result<()> {
     let verdict = &journey["verdict"];
     let kind = verdict["kind"].as_str().unwrap_or_default();
@@ -156,7 +156,7 @@ fn check_faulty(circumstance: &Circumstance, expected: &Expected, journey: &Valu
     let in_pod = expected.drop.as_ref().is_some_and(|drop| drop.netns == "b");
     let honest = (is_told && says_so)
         || (kind == "unknown" && knows_less)
-        // It was handed to the pod: what became of it there is not known.
+        // The packet reached the pod, and its fate there is unknown.
         || (kind == "delivered" && in_pod && knows_less);
     ensure!(honest, "{journey:#}");
     Ok(())
@@ -217,8 +217,8 @@ fn who_knows_less_says_less_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// On its own node tracer enters no namespace, so it needs no CAP_SYS_ADMIN. That
-/// the kernel then tells no names of programs is no sign that its own are gone.
+/// On its own node, tracer enters no namespace, so it needs no CAP_SYS_ADMIN. The kernel then tells
+/// no names of programs, from which tracer must not conclude that its own programs are gone.
 #[test]
 fn without_the_right_to_enter_namespaces_points_are_watched_all_the_same() -> Result<()> {
     let fault = all()
@@ -261,7 +261,7 @@ fn without_the_right_to_enter_namespaces_points_are_watched_all_the_same() -> Re
     Ok(())
 }
 
-/// Who has all other rights: the one capability alone hides the functions.
+/// tracer has all other rights: this one capability alone hides the functions.
 #[test]
 fn without_cap_syslog_a_successful_ping_is_no_drop() -> Result<()> {
     let lab = Lab::new(&tracer_tests::LabSpec::default())?;

@@ -1,4 +1,4 @@
-//! The table and the faults speak of the same.
+//! Checks that the table and the list of faults agree.
 
 use std::collections::BTreeSet;
 

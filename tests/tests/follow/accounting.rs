@@ -1,5 +1,5 @@
-//! Where every packet and event went: the program's sums against the
-//! kernel's own count of how often its programs ran.
+//! The fate of every packet and event: compares the program's sums with the kernel's count of its
+//! programs' runs.
 
 use std::{
     fs, io,
@@ -32,20 +32,20 @@ const FREED: [&str; 7] = [
     "unparsed",
 ];
 
-/// Programs of a tracer, held so that their counts outlive it.
+/// The programs of a tracer, held so that their counts outlive the process.
 struct Programs {
     ids: Vec<u32>,
     _held: Vec<ProgramFd>,
 }
 
 impl Programs {
-    /// Those that the process has open.
+    /// The programs that the process has open.
     fn of(tracer: &Tracer) -> Result<Self> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", tracer.id()))? {
             let text = fs::read_to_string(entry?.path()).unwrap_or_default();
             let field = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
-            // A link's descriptor names its program, too.
+            // The descriptor of a link names its program, too.
             if let Some(id) = field {
                 ids.push(id.trim().parse()?);
             }
@@ -64,7 +64,7 @@ impl Programs {
         Ok(Self { ids, _held: held })
     }
 
-    /// How often they ran.
+    /// The number of their runs.
     fn runs(&self) -> Result<u64> {
         let mut runs = 0;
         for program in loaded_programs() {
@@ -83,14 +83,13 @@ fn far(lab: &Lab) -> &Pod {
     far.expect("two nodes with pods")
 }
 
-/// Follows all traffic of two pods on two nodes while `traffic` goes on, and
-/// compares the sums.
+/// Follows all traffic of two pods on two nodes during `traffic`, and compares the sums.
 fn balanced(
     lab: &Lab,
     args: &[&str],
     traffic: impl FnOnce(&Flow) -> Result<()>,
 ) -> Result<Finished> {
-    // Counted only while somebody wants it.
+    // The kernel counts runs only while a descriptor asks for it.
     let _statistics = enable_stats(Stats::RunTime).context("the kernel counts no runs")?;
     let [a, b] = [&lab.pods[0], far(lab)];
     let ends = [a.v4.to_string(), b.v4.to_string()];
@@ -133,7 +132,7 @@ fn every_run_is_counted_once() -> Result<()> {
     Ok(())
 }
 
-/// Somebody else may run a tracer's program on packets that never were there.
+/// Somebody else may run a tracer's program on packets that never existed.
 #[test]
 fn what_others_run_the_program_on_is_not_counted() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -170,8 +169,8 @@ fn what_others_run_the_program_on_is_not_counted() -> Result<()> {
     Ok(())
 }
 
-/// Lets the kernel run a program on a frame, `repeat` times. It gives the packet
-/// the loopback device.
+/// Makes the kernel run a program on a frame, `repeat` times. The kernel gives the packet the
+/// loopback device.
 fn test_run(program: &ProgramFd, frame: &[u8], repeat: u32) -> Result<()> {
     /// `BPF_PROG_TEST_RUN`, and its part of `union bpf_attr`.
     const COMMAND: libc::c_int = 10;
@@ -251,13 +250,12 @@ fn a_budget_that_is_exceeded_leaves_packets_out_and_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Points on the way from pod to pod: two nodes with veth, bridge, overlay and
-/// uplink each.
+/// The points on the way from pod to pod: on each of two nodes veth, bridge, overlay and uplink.
 const WAY: usize = 8;
 
-/// Nothing is called delivered that was not seen to be, and what was lost
-/// sight of is unknown, for the reason that events were lost. What was seen at all
-/// points is delivered, unless the drop of it may have been among what was lost.
+/// Checks that only packets that were seen to arrive are delivered, and that the others are unknown
+/// because events were lost. A packet that was seen at all points is delivered, unless the event of
+/// its drop may be lost.
 fn never_more_than_was_seen(finished: &Finished) {
     let drops = &finished.summary["accounting"]["drops"];
     let lost = ["ring_full", "rate_limited", "missed"];

@@ -1,5 +1,5 @@
-//! Questions that nobody answers: to who asks, it is all the same whether the
-//! question got there, whether it was answered, and whether the answer got back.
+//! Questions without an answer. The client cannot tell whether the question arrived, whether it was
+//! answered, and whether the answer was lost.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
@@ -15,16 +15,16 @@ use tracer_tests::{
     traffic::Flow,
 };
 
-/// Shorter than the kernel waits before it asks again.
+/// A time shorter than the kernel waits before it sends the question again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// A question for the name `a`, class IN, type A (RFC 1035, 4.1), with an
-/// identifier; the answer, that there is no such name, differs in the flags.
+/// A query for the name `a`, class IN, type A (RFC 1035, 4.1), with an identifier. The answer, that
+/// the name does not exist, differs in the flags.
 const QUESTION: &[u8] =
     b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
 const ANSWER: &[u8] = b"\x12\x34\x81\x83\x00\x01\x00\x00\x00\x00\x00\x00\x01a\x00\x00\x01\x00\x01";
 
-/// What keeps an answer away.
+/// The reason why no answer comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cause {
     QuestionDropped,
@@ -37,7 +37,7 @@ struct Question<'a> {
     from: &'a Pod,
     to: &'a Pod,
     v6: bool,
-    /// Whether the second shall answer it.
+    /// Whether the second pod answers.
     answer: bool,
 }
 
@@ -108,7 +108,7 @@ fn check(ask: impl Fn(&Question<'_>) -> Result<()>) -> Result<()> {
     Ok(())
 }
 
-/// Drops on the second node what goes from one pod to the other.
+/// Makes the second node drop packets from one pod to the other.
 fn drop_between(lab: &Lab, from: &Pod, to: &Pod, v6: bool) -> Result<()> {
     let (family, src, dst) = if v6 {
         ("ip6", from.v6.to_string(), to.v6.to_string())
@@ -151,11 +151,11 @@ fn handshakes() -> Result<()> {
         };
         let mut waiting = None;
         if !question.answer {
-            // One is let in, which nobody accepts, and no more.
+            // The queue takes one connection, which the server does not accept, and no more.
             listen(&listener, Backlog::new(0)?)?;
             waiting = Some(connect()?);
         }
-        // Whether it succeeds is what the program is asked.
+        // The verdict must say whether this succeeds.
         let _: Result<TcpStream, std::io::Error> = connect();
         drop(waiting);
         Ok(())

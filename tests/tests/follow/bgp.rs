@@ -1,5 +1,5 @@
-//! Routes to other nodes' pods that come and go with a daemon: BIRD, which tells
-//! them by BGP, as in Calico without a tunnel.
+//! Routes to other nodes' pods that come and go with a daemon: BIRD announces them by BGP, as in
+//! Calico without a tunnel.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,7 @@ fn lab() -> Result<Lab> {
     Ok(lab)
 }
 
-/// Starts the daemon of a node, which tells the networks of the node's bridge.
+/// Starts the daemon of a node, which announces the networks of the node's bridge.
 fn start(lab: &Lab, node: &Node) -> Result<Process> {
     let mut config = format!(
         "router id {};
@@ -75,7 +75,7 @@ fn start(lab: &Lab, node: &Node) -> Result<Process> {
     Process::start(bird.args(["-f", "-c", &file, "-s", &socket]), "")
 }
 
-/// Waits until a node has routes to another one's pods, or has none.
+/// Waits until a node has routes to another node's pods, or has none.
 fn wait_for_routes(from: &Node, to: &Node, there: bool) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     for (v6, flag) in [(false, "-4"), (true, "-6")] {

@@ -1,5 +1,5 @@
-//! Pods with routes of their own, as Calico makes them: over each tunnel, across
-//! subnets only, of both IP versions.
+//! Pods with host routes, as Calico makes them: over each tunnel, across subnets only, with both IP
+//! versions.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ fn calico_over_vxlan() -> Result<()> {
     check(Wiring::CalicoVxlan)
 }
 
-/// Each IP version has a VXLAN device of its own, over an underlay of its own.
+/// Each IP version has a separate VXLAN device, over a separate underlay.
 #[test]
 fn calico_over_vxlan_of_both_versions() -> Result<()> {
     check(Wiring::CalicoDualStack)
 }
 
-/// The device of one version is down: the other version goes on.
+/// The device of one version is down, and the other version still works.
 #[test]
 fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
     let lab = Lab::new(&LabSpec {
@@ -58,8 +58,8 @@ fn calico_over_vxlan_of_both_versions_without_one() -> Result<()> {
     Ok(())
 }
 
-/// A lab of three nodes, the first and the last of which are in one subnet; none if it
-/// is for another kernel.
+/// A lab of three nodes, of which the first and the last are in one subnet. `None` if the lab is
+/// for another kernel.
 fn of_two_subnets(wiring: Wiring) -> Result<Option<Lab>> {
     if wiring.is_for_another_kernel()? {
         return Ok(None);
@@ -72,8 +72,8 @@ fn of_two_subnets(wiring: Wiring) -> Result<Option<Lab>> {
     Lab::new(&spec).map(Some)
 }
 
-/// To the nodes of the own subnet by route, to others by tunnel; and the far node
-/// takes packets of both ways.
+/// Packets to nodes of the same subnet take a route, and packets to others take the tunnel. The far
+/// node accepts packets of both ways.
 fn check_across_subnets(wiring: Wiring, names: [&str; 2]) -> Result<()> {
     let Some(lab) = of_two_subnets(wiring)? else {
         return Ok(());
@@ -101,7 +101,7 @@ fn calico_over_ip_in_ip_across_subnets_only() -> Result<()> {
     check_across_subnets(Wiring::CalicoIpipCrossSubnet, names)
 }
 
-/// The tunnel is down: of the other subnet nothing arrives, of the own all does.
+/// The tunnel is down: no packet reaches the other subnet, and all reach the same subnet.
 fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
     let Some(lab) = of_two_subnets(wiring)? else {
         return Ok(());
@@ -114,8 +114,8 @@ fn check_without_tunnel(wiring: Wiring, name: &str) -> Result<()> {
     let wait = Duration::from_millis(2);
     assert_eq!(Flow::new(a, b).ping(1, wait)?.received, 0);
     assert!(Flow::new(a, c).ping(1, wait)?.is_complete());
-    // Its routes are gone with it, and the default one leads to a router that
-    // is not there.
+    // The tunnel's routes are gone with it, and the default route leads to a router that does not
+    // exist.
     let told = |value: &Value| value["packet"]["icmp"]["type"] == 8;
     let journey = tracer.wait_for(told, LIMIT)?;
     check_stopped(&journey);
@@ -138,7 +138,7 @@ fn calico_over_ip_in_ip_across_subnets_without_its_tunnel() -> Result<()> {
     check_without_tunnel(Wiring::CalicoIpipCrossSubnet, "calico-ipip-tunnel-down")
 }
 
-/// Pods with netkit's pairs, on a kernel of Linux 6.7 or newer that has them.
+/// Pods with netkit pairs, on a kernel that supports them (Linux 6.7).
 #[test]
 fn calico_with_netkit() -> Result<()> {
     if Pairs::Netkit.is_for_another_kernel()? {
@@ -161,7 +161,7 @@ fn calico_with_netkit() -> Result<()> {
     Ok(())
 }
 
-/// Programs of others run at hooks of the pair itself.
+/// Foreign programs run at hooks of the pair itself.
 #[test]
 fn calico_with_netkit_and_programs_of_others() -> Result<()> {
     if Pairs::Netkit.is_for_another_kernel()? {
@@ -178,7 +178,7 @@ fn calico_with_netkit_and_programs_of_others() -> Result<()> {
     for hook in [Hook::NetkitPrimary, Hook::NetkitPeer] {
         let somebodys = Program {
             hook,
-            // Another address than anybody has.
+            // No device has this address.
             to: [203, 0, 113, 9].into(),
             shift: 0,
             fate: Fate::Dropped,
@@ -205,8 +205,7 @@ fn calico_with_netkit_and_programs_of_others() -> Result<()> {
     Ok(())
 }
 
-/// A kernel that knows IP-in-IP gives every namespace a `tunl0`, a pod's, too,
-/// where it is no way to anywhere.
+/// A kernel with IP-in-IP gives every namespace a `tunl0`, also a pod's, where no route uses it.
 #[test]
 fn the_pods_own_tunl0_over_ip_in_ip_is_no_point() -> Result<()> {
     if Wiring::Calico.is_for_another_kernel()? {

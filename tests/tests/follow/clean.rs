@@ -1,5 +1,5 @@
-//! A network without a fault. Whatever is sent arrives, at every point on the
-//! way, and nothing is told of that was not sent.
+//! A network without a fault. Every sent packet arrives, is seen at every point on its way, and no
+//! other packet is shown.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::expected::{
     by_protocol, check_balance, check_clean, is_before_start, is_late_close, is_neighbour, pod,
 };
 
-/// Room for everything: the budget is another test's matter.
+/// Options with room for all events: other tests check the budget.
 pub(crate) const ROOM: [&str; 4] = ["--budget", "100000000", "--ring-size", "64MiB"];
 
-/// The journeys so far: sends one datagram of a length that nothing else has,
-/// and waits until it is told of.
+/// The journeys so far. Sends one datagram of a length that no other packet has, and waits until it
+/// is shown.
 pub(crate) fn settled(tracer: &mut Tracer, flow: &Flow, marker: usize) -> Result<Vec<Value>> {
     assert!(flow.udp_send(1, marker)?.is_complete());
     let headers = if flow.source().is_ipv4() { 28 } else { 48 };
@@ -32,7 +32,7 @@ pub(crate) fn settled(tracer: &mut Tracer, flow: &Flow, marker: usize) -> Result
     Ok(tracer.take_journeys())
 }
 
-/// How many of `journeys` satisfy `is`.
+/// The number of `journeys` that satisfy `is`.
 fn count(journeys: &[Value], is: impl Fn(&Value) -> bool) -> u64 {
     journeys.iter().filter(|journey| is(journey)).count() as u64
 }
@@ -124,8 +124,8 @@ fn a_hundred_thousand_packets_across_nodes_all_arrive() -> Result<()> {
     Ok(())
 }
 
-/// Makes all bridges send to every pod what is for one: each packet that comes
-/// in dies in somebody else's namespace as well.
+/// Makes all bridges flood packets, so each incoming packet is also dropped in another pod's
+/// namespace.
 fn flood(lab: &Lab) -> Result<()> {
     for node in &lab.nodes {
         for pod in lab.pods_on(node) {
@@ -201,7 +201,7 @@ fn the_pods_own_interfaces_confirm() -> Result<()> {
     {
         let told = || serde_json::to_string_pretty(journey).unwrap_or_default();
         assert_eq!(journey["verdict"]["kind"], "delivered", "{}", told());
-        // A kernel that gives no reason for freeing it leaves a doubt.
+        // If the kernel gives no reason for freeing the packet, a doubt remains.
         let drops = journey["drops"].as_array().expect("drops");
         let unexplained = drops.iter().any(|drop| drop["reason"] == "NO_REASON");
         let confirmed = journey["verdict"]["confidence"] == "confirmed";

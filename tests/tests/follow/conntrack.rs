@@ -1,5 +1,5 @@
-//! What connection tracking does besides translating: it puts fragments together, keeps
-//! connections apart in zones, and lets packets go untracked.
+//! Connection tracking besides translation: it reassembles fragments, keeps connections apart in
+//! zones, and lets packets pass untracked.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -19,12 +19,12 @@ use crate::{
     services::{ends, translations},
 };
 
-/// More than fits into a packet.
+/// A payload that needs fragments, bytes.
 const LARGE: usize = 3000;
 
-/// The MTU between nodes. A bridge that puts fragments together cuts them again for an MTU of 1500,
-/// whatever its own is, and drops what came in larger fragments (`br_nf_ip_fragment` in
-/// net/bridge/br_netfilter_hooks.c).
+/// The MTU between nodes. A bridge that reassembles fragments cuts them again for an MTU of 1500,
+/// whatever its own MTU is. It drops datagrams that came in larger fragments (`br_nf_ip_fragment`
+/// in net/bridge/br_netfilter_hooks.c).
 const MTU: u32 = 1500;
 
 fn lab(endpoint: usize) -> Result<(Lab, Service)> {
@@ -38,7 +38,7 @@ fn lab(endpoint: usize) -> Result<(Lab, Service)> {
     Ok((lab, service))
 }
 
-/// Follows the first pod and a Service, or what else is named.
+/// Follows the first pod and a Service, or another destination.
 fn follow(
     lab: &Lab,
     to: &[&str],
@@ -60,8 +60,8 @@ fn follow(
     Ok(journeys)
 }
 
-/// Sends a large datagram to a Service and back, twice: before the follow knows how the flow is
-/// translated, and after.
+/// Sends a large datagram to a Service and back, twice: before the follow knows the flow's
+/// translation, and after that.
 fn exchange(tracer: &mut Tracer, client: &Pod, server: &Pod, at: SocketAddr) -> Result<()> {
     let any: IpAddr = match at.is_ipv6() {
         true => Ipv6Addr::UNSPECIFIED.into(),
@@ -87,10 +87,10 @@ fn exchange(tracer: &mut Tracer, client: &Pod, server: &Pod, at: SocketAddr) -> 
     Ok(())
 }
 
-/// Fragments that a node puts together, translates and cuts again arrive, and nothing else is
-/// said of them. From the second datagram on, those of IPv4 are one journey across the
-/// translation. IPv6 gives a datagram that it cuts again another identification, so that nothing
-/// joins the two (`ip6_fragment` in net/ipv6/ip6_output.c).
+/// Fragments arrive that a node reassembles, translates and cuts again, and no other verdict
+/// appears. From the second datagram on, IPv4 fragments are one journey across the translation.
+/// IPv6 gives a datagram that it cuts again another identification, so nothing joins the two
+/// (`ip6_fragment` in net/ipv6/ip6_output.c).
 #[test]
 fn fragments_through_a_service() -> Result<()> {
     for endpoint in [1, 2] {
@@ -121,8 +121,8 @@ fn fragments_through_a_service() -> Result<()> {
     Ok(())
 }
 
-/// Connections in a zone of their own are translated as others are: what was seen says so, and
-/// no entry of another zone is taken for theirs.
+/// Connections in a zone are translated like others. The journeys show the translation, and tracer
+/// takes no entry of another zone for theirs.
 #[test]
 fn connections_in_a_zone() -> Result<()> {
     let (lab, service) = lab(2)?;
@@ -131,7 +131,7 @@ fn connections_in_a_zone() -> Result<()> {
     let zones = "table inet zones { chain in { type filter hook prerouting priority raw; ct zone \
                  set 7; }; chain out { type filter hook output priority raw; ct zone set 7; }; }";
     node.netns.batch("nft -f -", zones)?;
-    // In no zone, an entry leads elsewhere.
+    // An entry without a zone leads elsewhere.
     let entry = format!(
         "conntrack -I -p tcp -s {} -d {} --sport 40000 --dport 80 -g {} --reply-port-src 8080 \
          --state ESTABLISHED -t 600",
@@ -161,8 +161,7 @@ fn connections_in_a_zone() -> Result<()> {
     Ok(())
 }
 
-/// What conntrack does not track arrives as ever. Datagrams are put together all the same, as they
-/// pass a bridge.
+/// Untracked packets arrive as usual. A bridge still reassembles datagrams.
 #[test]
 fn packets_that_are_not_tracked() -> Result<()> {
     let (lab, _) = lab(2)?;
@@ -187,11 +186,11 @@ fn packets_that_are_not_tracked() -> Result<()> {
     for journey in &journeys {
         let packet = &journey["packet"];
         let is_v6 = packet["src"].as_str().context("an address")?.contains(':');
-        // Nothing joins the fragments of IPv6 that a node has cut again.
+        // Nothing joins IPv6 fragments that a node has cut again.
         if !(is_v6 && packet["proto"] == "udp" && journey["verdict"]["kind"] == "unknown") {
             assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
         }
-        // The whole datagram, as the bridge device gets it, is no packet of its own.
+        // The reassembled datagram at the bridge device is no separate packet.
         datagrams += u64::from(packet["proto"] == "udp" && packet["fragment"].is_null());
     }
     assert_eq!(datagrams, 0);

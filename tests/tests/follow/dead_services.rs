@@ -1,6 +1,6 @@
-//! Services that lead nowhere: to a port that nobody listens on, to pods that are not ready,
-//! to an address that no pod has any more, and through a node whose kube-proxy has no rules.
-//! The verdict names the Service, and the object that is wrong.
+//! Services that lead nowhere: to a port without a listener, to pods that are not ready, or to an
+//! address that no pod has. Or the node has none of kube-proxy's rules. The verdict names the
+//! Service, and the wrong object.
 
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
@@ -17,21 +17,21 @@ use crate::{
     recordings,
 };
 
-/// How long a client waits, more than the kernel for a neighbour.
+/// The time for which a client waits, which is longer than the kernel waits for a neighbour.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 fn ports() -> Vec<ServicePort> {
     vec![ServicePort::tcp(80, 8080), ServicePort::udp(80, 8080)]
 }
 
-/// Two nodes with a pod each, and a Service that leads to the second one.
+/// Two nodes with a pod each, and a Service that leads to the second pod.
 fn lab() -> Result<(Lab, Service)> {
     let mut lab = Lab::new(&LabSpec::default())?;
     let service = lab.add_service(Proxy::Iptables, ports(), &[1])?;
     Ok((lab, service))
 }
 
-/// What is told of a client that uses a Service by its name, or by that of `to`.
+/// The journeys of a client that uses a Service, followed by the Service's name or by `to`.
 fn follow(
     lab: &Lab,
     to: &[&str],
@@ -58,13 +58,13 @@ fn is_question(line: &Value) -> bool {
     line["packet"]["proto"] == "udp" && line["direction"] == "request"
 }
 
-/// A connection that nobody takes.
+/// Opens a connection that nobody accepts.
 fn connect(from: &Netns, to: SocketAddr) {
     let connected = from.enter(|| TcpStream::connect_timeout(&to, PATIENCE));
     assert!(connected.is_err(), "{to} must not answer");
 }
 
-/// A datagram that nobody takes.
+/// Sends a datagram that nobody gets.
 fn send(from: &Netns, to: SocketAddr) -> Result<()> {
     let any = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let socket = from.enter(|| UdpSocket::bind(any))?;
@@ -72,21 +72,21 @@ fn send(from: &Netns, to: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// The sentences that a verdict rests on.
+/// The evidence of a verdict.
 fn evidence(journey: &Value) -> Vec<&str> {
     let evidence = journey["verdict"]["evidence"].as_array();
     let evidence = evidence.into_iter().flatten();
     evidence.filter_map(|one| one["text"].as_str()).collect()
 }
 
-/// What is sent, as far as the SYNs and datagrams go.
+/// The journeys of SYNs and datagrams.
 fn asked(journeys: &[Value]) -> impl Iterator<Item = &Value> {
     journeys
         .iter()
         .filter(|journey| journey["packet"]["tcp"]["flags"] == "SYN" || is_question(journey))
 }
 
-/// Nobody listens on the port that the Service leads to.
+/// Nobody listens on the Service's target port.
 #[test]
 fn a_wrong_target_port() -> Result<()> {
     let (lab, service) = lab()?;
@@ -114,7 +114,7 @@ fn a_wrong_target_port() -> Result<()> {
     Ok(())
 }
 
-/// The Service has a pod that is not ready, and then none at all.
+/// The Service has a pod that is not ready, and later none at all.
 #[test]
 fn endpoints_that_are_not_ready_and_none() -> Result<()> {
     let (mut lab, service) = lab()?;
@@ -163,7 +163,7 @@ fn endpoints_that_are_not_ready_and_none() -> Result<()> {
                 );
             }
         }
-        // The other mode's rules must not answer.
+        // The rules of the other mode must not answer.
         lab.unprogram(&lab.nodes[0])?;
         lab.unprogram(&lab.nodes[1])?;
     }

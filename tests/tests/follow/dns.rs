@@ -1,5 +1,5 @@
-//! `--dns`: what a pod asks, whoever it asks, with answers tied to questions. The server of
-//! the test counts what it has got and said.
+//! `--dns`: a pod's queries to any server, with answers joined to their questions. The test's
+//! server counts its queries and answers.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use crate::{
     recordings,
 };
 
-/// What is asked: a few names, one of them looked for by a search path, and two of which the
-/// server makes nothing.
+/// The queries: a few names, one of them with a search path. The server fails on one query, and
+/// does not answer another.
 const QUESTIONS: [Says; 11] = [
     Says::NoError,
     Says::NxDomain,
@@ -33,7 +33,7 @@ const QUESTIONS: [Says; 11] = [
     Says::NoError,
 ];
 
-/// A lab with a Service for names, whose endpoints these pods are at a port of theirs.
+/// A lab with a DNS Service, whose endpoints are these pods at a target port.
 fn lab(endpoints: &[usize], target: u16) -> Result<(Lab, Service)> {
     let mut lab = Lab::new(&LabSpec {
         pods_per_node: 2,
@@ -52,7 +52,7 @@ fn follow(lab: &Lab, client: &Pod, name: &str) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// Waits until what was not answered is judged, and ends it.
+/// Waits until unanswered queries have a verdict, and ends the follow.
 fn stop(mut tracer: Tracer, packets: usize) -> Result<Finished> {
     let mut left = packets;
     tracer.wait_for(
@@ -69,8 +69,8 @@ fn stop(mut tracer: Tracer, packets: usize) -> Result<Finished> {
     Ok(finished)
 }
 
-/// Checks that each question and each answer is a journey of its own, that answers belong to
-/// their questions, and that the sums are those of the client and the server.
+/// Checks that each query and each answer is a separate journey, and that answers belong to their
+/// queries. The sums must be those of the client and the server.
 fn check(finished: &Finished, looked_up: &LookedUp) -> Result<()> {
     assert_eq!(looked_up.heard.get(&Says::Nothing), Some(&1));
     assert_eq!(looked_up.got.get(&Says::Nothing), Some(&2));
@@ -89,7 +89,7 @@ fn check(finished: &Finished, looked_up: &LookedUp) -> Result<()> {
             continue;
         };
         *codes.entry(code).or_default() += 1;
-        // NXDOMAIN and SERVFAIL are answers as any other.
+        // NXDOMAIN and SERVFAIL are answers like any other.
         assert_eq!(journey["verdict"]["kind"], "delivered", "{journey:#}");
         let question = journey["answers"].as_u64().context("it answers")?;
         let question = by_id.get(&question).context("a question that was seen")?;
@@ -124,10 +124,10 @@ fn check(finished: &Finished, looked_up: &LookedUp) -> Result<()> {
     Ok(())
 }
 
-/// By the Service's address, as pods ask: what another pod asks is not told.
+/// A pod asks by the Service's address, as usual. Another pod's queries are not shown.
 #[test]
 fn a_pod_asks_a_service() -> Result<()> {
-    // A container's own port is not always that of the Service.
+    // The target port may differ from the Service's port.
     let (lab, service) = lab(&[2], 5353)?;
     let [client, beside, server] = [&lab.pods[0], &lab.pods[1], &lab.pods[2]];
     let tracer = follow(&lab, client, "dns-service")?;
@@ -158,7 +158,7 @@ fn a_pod_asks_a_service() -> Result<()> {
     Ok(())
 }
 
-/// By the server's own address, over both IP versions, on another node and on the same.
+/// A pod asks the server's own address, with both IP versions, on another node and on the same.
 #[test]
 fn a_pod_asks_a_pod() -> Result<()> {
     let (lab, _) = lab(&[1, 3], 53)?;

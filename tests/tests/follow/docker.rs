@@ -1,6 +1,6 @@
-//! Containers behind a bridge of their node's, as Docker makes them: their packets
-//! leave with the node's address, and a port of the node is one of theirs. These follows
-//! name one side of the translation only; what is said must be true all the same.
+//! Containers behind a bridge of their node, as Docker makes them. Their packets leave with the
+//! node's address, and the node publishes a port of theirs. These follows name one side of the
+//! translation only, and the verdicts must still be true.
 
 use std::{
     io::{Read as _, Write as _},
@@ -26,7 +26,7 @@ use crate::{
 const PUBLISHED: u16 = 8080;
 const PORT: u16 = 80;
 
-/// Two containers on the first node, one of which has a published port.
+/// Two containers on the first node, one of them with a published port.
 fn lab() -> Result<Lab> {
     let lab = Lab::new(&LabSpec {
         pods_per_node: 2,
@@ -56,8 +56,8 @@ fn lab() -> Result<Lab> {
         );
         netns.batch("nft -f -", &rules)?;
     }
-    // Through netfilter, a bridge puts fragments together to follow connections,
-    // and at some MTUs does not get them out again.
+    // With netfilter, a bridge reassembles fragments for connection tracking, and at some MTUs
+    // cannot send them again.
     netns.bridge_without_netfilter()?;
     Ok(lab)
 }
@@ -71,7 +71,7 @@ fn from_one_container_to_another() -> Result<()> {
     keep_clean(&lab, ends, "docker")
 }
 
-/// From the node itself, whose address on the bridge is the gateway.
+/// The node itself is the client, and its address on the bridge is the gateway.
 #[test]
 fn from_the_node_to_a_container() -> Result<()> {
     let lab = lab()?;
@@ -92,8 +92,8 @@ fn from_the_node_to_a_container() -> Result<()> {
     Ok(())
 }
 
-/// From outside to the port of the node: followed as far as the node, where the
-/// address is translated.
+/// A client outside uses the node's published port. The follow goes as far as the node, which
+/// translates the address.
 fn to_the_published_port(
     name: &str,
     v6: bool,
@@ -160,8 +160,8 @@ fn check_published(name: &str, v6: bool) -> Result<()> {
     let journeys = told(&finished);
     assert!(journeys.len() >= 6, "{}", finished.stderr);
     for journey in journeys {
-        // Where it goes on to is known of the node's table alone, and nobody looks there. An
-        // acknowledgement is itself not acknowledged.
+        // Only the node's table knows the further destination, which nothing observes. A pure
+        // acknowledgement is not acknowledged.
         let entries = evidence(journey, "conntrack").count();
         let is_told = journey["verdict"]["kind"] == "unknown" && entries == 1;
         let is_request = journey["direction"] == "request";
@@ -169,7 +169,7 @@ fn check_published(name: &str, v6: bool) -> Result<()> {
         let kind = &journey["verdict"]["kind"];
         assert!(is_unsure || kind == "delivered", "{journey:#}");
         if is_request && journey["packet"]["tcp"]["flags"] == "SYN" {
-            // The entry was read after the SYN, so it says whose the answer is.
+            // The agent read the entry after the SYN, so the entry tells who answers.
             let text = journey["verdict"]["text"].as_str().unwrap_or_default();
             assert!(text.starts_with("delivered: reached "), "{journey:#}");
             assert_eq!(journey["verdict"]["confidence"], "confirmed", "{journey:#}");
@@ -210,8 +210,8 @@ fn to_a_published_port_that_nobody_serves_over_ipv6() -> Result<()> {
     check_not_served("docker-no-listener-v6", true)
 }
 
-/// The container drops it silently, where nobody looks: the node's table alone says that it was
-/// sent on to there.
+/// The unobserved container drops the packet silently. Only the node's table shows that the packet
+/// was forwarded to the container.
 #[test]
 fn to_a_published_port_that_does_not_answer() -> Result<()> {
     let finished = to_the_published_port("docker-silent", false, |server| {
@@ -227,8 +227,8 @@ fn to_a_published_port_that_does_not_answer() -> Result<()> {
     Ok(())
 }
 
-/// From a container to another node, with its own node's address: each packet is one journey,
-/// on both sides of the translation and on both nodes.
+/// A container sends to another node, with its own node's address. Each packet is one journey, on
+/// both sides of the translation and on both nodes.
 fn check_masqueraded(name: &str, v6: bool) -> Result<()> {
     let lab = lab()?;
     let (client, outside) = (&lab.pods[1], &lab.nodes[1]);
@@ -241,7 +241,7 @@ fn check_masqueraded(name: &str, v6: bool) -> Result<()> {
     client
         .netns
         .run(&format!("ping -n -q -i 0.002 -c 5 {to}"))?;
-    // Nobody listens, and nobody may say so.
+    // Nobody listens, and a rule suppresses the ICMP error.
     let rules = "table inet fault { chain fault { type filter hook input priority 0; \
                  meta l4proto udp drop; }; }";
     outside.netns.batch("nft -f -", rules)?;
@@ -275,7 +275,7 @@ fn from_a_container_with_the_nodes_address_over_ipv6() -> Result<()> {
     check_masqueraded("docker-masqueraded-v6", true)
 }
 
-/// A rule of the node drops what is for a container.
+/// A rule of the node drops packets to a container.
 #[test]
 fn a_rule_of_the_node_drops_what_is_for_a_container() -> Result<()> {
     let lab = lab()?;

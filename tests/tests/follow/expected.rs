@@ -1,5 +1,5 @@
-//! What the wiring of the lab says of a packet's way. Nothing here comes from
-//! the program's output.
+//! The expected way of a packet, by the wiring of the lab. Nothing here comes from the program's
+//! output.
 
 use std::{collections::BTreeMap, env};
 
@@ -33,8 +33,8 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         ];
         if from.node == to.node {
             way.remove(1);
-            // With macvlan it comes in for who listens there, though it never
-            // went out (drivers/net/macvlan.c macvlan_queue_xmit).
+            // With macvlan, the packet comes in at the receiver, though it never went out
+            // (drivers/net/macvlan.c macvlan_queue_xmit).
             if lab.wiring != Wiring::Macvlan {
                 way.remove(1);
             }
@@ -42,8 +42,8 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
         return way;
     }
     if from.node == to.node {
-        // From port to port of the bridge, without entering the bridge
-        // device itself; or routed.
+        // The packet goes from port to port of the bridge, without entering the bridge device
+        // itself; or it is routed.
         return vec![point(a, &from.veth, IN), point(b, &to.veth, OUT)];
     }
     let mut way = vec![
@@ -77,8 +77,8 @@ pub(crate) fn between_pods(lab: &Lab, from: &Pod, to: &Pod) -> Vec<Point> {
     way
 }
 
-/// The ways of ARP and neighbour discovery that belongs to a follow of the
-/// two pods: each pod with its node, and the nodes with each other.
+/// The ways of ARP and neighbour discovery in a follow of the two pods: between each pod and its
+/// node, and between the nodes.
 pub(crate) fn of_neighbours(lab: &Lab, pods: [&Pod; 2]) -> Vec<Vec<Point>> {
     let mut ways = Vec::new();
     for pod in pods {
@@ -110,7 +110,7 @@ pub(crate) fn of_neighbours(lab: &Lab, pods: [&Pod; 2]) -> Vec<Vec<Point>> {
     ways
 }
 
-/// The points that a journey shows, in order.
+/// The points of a journey, in order.
 pub(crate) fn seen(journey: &Value) -> Vec<Point> {
     let hops = journey["hops"].as_array().expect("hops");
     hops.iter()
@@ -128,14 +128,14 @@ pub(crate) fn is_neighbour(journey: &Value) -> bool {
     packet["proto"] == "arp" || !packet["icmp"]["neighbour"].is_null()
 }
 
-/// Whether it is what neighbours asked each other before all points were observed: the
-/// kernel asks again when it likes, also while a follow starts.
+/// Whether the packet is neighbour discovery from before all points were observed. The kernel asks
+/// again at any time, also while a follow starts.
 pub(crate) fn is_before_start(journey: &Value) -> bool {
     is_neighbour(journey) && journey["verdict"]["cause"] == "before-start"
 }
 
-/// The same, as if all went by the first of two uplinks. Whoever leaves by the
-/// second comes in by the second.
+/// The points of a journey, as if it used the first of two uplinks. Packets that leave by the
+/// second uplink arrive by the second.
 fn seen_by_first_uplink(lab: &Lab, journey: &Value) -> Vec<Point> {
     let mut points = seen(journey);
     let mut seconds = 0;
@@ -151,8 +151,8 @@ fn seen_by_first_uplink(lab: &Lab, journey: &Value) -> Vec<Point> {
     points
 }
 
-/// Checks that a journey between two pods was delivered, along the way that
-/// the wiring says, wrapped just where it must be.
+/// Checks that a journey between two pods was delivered along the wiring's way, with a tunnel
+/// header exactly where the wiring has one.
 pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     let told = || serde_json::to_string_pretty(journey).unwrap_or_default();
     if is_late_close(journey) || is_before_start(journey) {
@@ -171,8 +171,9 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
         .any(|address| journey["packet"]["src"] == **address);
     let (from, to) = if from_a { (a, b) } else { (b, a) };
     let mut way = between_pods(lab, from, to);
-    // There its frame begins with the outer Ethernet header, but IPv6's with the
-    // outer IPv4 header, for which the program is.
+    // Before Linux 5.14, a 6in4 device shows the outer frame. An IPv4 packet's frame begins with
+    // the outer Ethernet header, which the program for IP packets cannot parse. An IPv6 packet's
+    // begins with the outer IPv4 header.
     let v4 = journey["packet"]["src"] == *from.v4.to_string();
     if !v4 {
         for (at, interface, _) in &mut way {
@@ -240,12 +241,12 @@ pub(crate) fn check_clean(lab: &Lab, pods: [&Pod; 2], journey: &Value) {
     assert_eq!(parts["delivered"], parts["sent"], "{}", told());
 }
 
-/// How near to the wire an interface is.
+/// The distance of an interface from the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Layer {
-    /// On a node's own side of the tunnel, if there is one.
+    /// On a node's side of the tunnel, if there is one.
     Inside,
-    /// What is on top of the uplink.
+    /// A device on top of the uplink.
     Way,
     Uplink,
 }
@@ -264,8 +265,8 @@ fn layer(lab: &Lab, hop: &Value) -> Layer {
     }
 }
 
-/// Whether the packet comes in from an IP tunnel's device, which showed the outer
-/// frame before Linux 5.14.
+/// Whether the packet comes in from an IP tunnel's device, which showed the outer frame before
+/// Linux 5.14.
 fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
     let tunnel = lab.wiring.tunnel();
     matches!(
@@ -279,9 +280,8 @@ fn shows_outer_frame(lab: &Lab, hop: &Value) -> bool {
         })
 }
 
-/// Whether it is what comes after the end of a connection where a machine is as slow
-/// as an emulated one and sends a FIN twice: an acknowledgement whose socket has gone,
-/// as the kernel says, or a reset.
+/// Whether the packet comes after the end of a connection. A slow, emulated machine sends a FIN
+/// twice. The packet is an acknowledgement whose socket has gone, as the kernel says, or a reset.
 pub(crate) fn is_late_close(journey: &Value) -> bool {
     let packet = &journey["packet"]["tcp"];
     let refused = packet["flags"] == "ACK" && journey["verdict"]["cause"] == "no-listener";
@@ -290,7 +290,7 @@ pub(crate) fn is_late_close(journey: &Value) -> bool {
         && (refused || packet["flags"] == "RST")
 }
 
-/// How many journeys of each protocol there are.
+/// The number of journeys of each protocol.
 pub(crate) fn by_protocol(journeys: &[Value]) -> BTreeMap<&str, u64> {
     let mut counts = BTreeMap::new();
     for journey in journeys {
@@ -300,15 +300,15 @@ pub(crate) fn by_protocol(journeys: &[Value]) -> BTreeMap<&str, u64> {
     counts
 }
 
-/// Checks that something stopped a packet. The kernel limits how many errors it
-/// sends, so that its sender may not have been told.
+/// Checks that something stopped a packet. The kernel limits the rate of its ICMP errors, so the
+/// sender may not know.
 pub(crate) fn check_stopped(journey: &Value) {
     let kind = &journey["verdict"]["kind"];
     let kinds = ["refused", "dropped"];
     assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
 }
 
-/// Checks that nothing was lost and everything is accounted for.
+/// Checks that nothing was lost and that the sums balance.
 pub(crate) fn check_balance(summary: &Value) {
     let accounting = &summary["accounting"];
     assert_eq!(accounting["balances"], true, "{accounting}");

@@ -1,5 +1,5 @@
-//! What follows and verdicts have of this kernel. `cargo xtask kernels` makes a table
-//! of what this says on each: docs/requirements.md.
+//! The features of this kernel that matter for follows and verdicts. `cargo xtask kernels` makes a
+//! table of the output on each kernel: docs/requirements.md.
 
 use std::{
     fs,
@@ -17,13 +17,12 @@ use tracer_tests::{
 
 use crate::expected::pod;
 
-/// Past the test runner, which shows only what failing tests print.
+/// Writes directly to standard output: the test runner shows only the output of failing tests.
 fn say(name: &str, value: &str) -> Result<()> {
     Ok(writeln!(stdout(), "tracer-feature: {name}: {value}")?)
 }
 
-/// One ping that does not arrive, after the journey `before`, and what is said of
-/// it.
+/// Sends one ping that does not arrive, after the journey `before`, and returns its journey.
 fn lose(lab: &Lab, tracer: &mut Tracer, before: &Value) -> Result<Value> {
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
     assert_eq!(flow.ping(1, Duration::from_millis(2))?.received, 0);
@@ -31,7 +30,7 @@ fn lose(lab: &Lab, tracer: &mut Tracer, before: &Value) -> Result<Value> {
     tracer.wait_for(|journey: &Value| journey["id"].as_u64() > last, LIMIT)
 }
 
-/// In a cell of the table.
+/// A verdict as a cell of the table.
 fn cell(journey: &Value) -> String {
     let verdict = &journey["verdict"];
     let text = |value: &Value| value.as_str().unwrap_or("nothing").to_owned();
@@ -44,7 +43,7 @@ fn cell(journey: &Value) -> String {
     )
 }
 
-/// Programs that capture load here, and capture what was sent.
+/// The capturing programs load on this kernel, and capture the sent bytes.
 #[test]
 fn of_this_kernel_to_capture() -> Result<()> {
     const PATTERN: [u8; 8] = [0xc0, 0xff, 0xee, 0x42, 0xc0, 0xff, 0xee, 0x42];
@@ -119,7 +118,7 @@ fn of_this_kernel() -> Result<()> {
     far.netns.batch("nft -f -", rule)?;
     let dropped = lose(&lab, &mut tracer, &reply)?;
     assert_eq!(dropped["verdict"]["kind"], "dropped", "{dropped:#}");
-    // The module that does it was loaded after the follow had begun.
+    // The kernel loaded the dropping module after the follow had begun.
     let function = dropped["verdict"]["drop"]["function"].as_str();
     let known = ["nft_do_chain", "nf_hook_slow"];
     assert!(

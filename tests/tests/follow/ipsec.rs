@@ -1,6 +1,6 @@
-//! IPsec by policies: between the nodes, and no device tells of it. The sender's
-//! uplink sees only what is encrypted; what comes in there and is decrypted
-//! comes in a second time, as it was.
+//! IPsec by policies between the nodes, without a device. The sender's uplink sees only encrypted
+//! packets. The receiver decrypts an incoming packet, which then comes in a second time without
+//! encryption.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::{
     recordings,
 };
 
-/// A lab whose nodes encrypt what their pods send each other; none if it is for
-/// another kernel than this one.
+/// A lab whose nodes encrypt the packets between their pods; `None` if the lab is for another
+/// kernel.
 fn lab() -> Result<Option<Lab>> {
-    // What has the device has the rest.
+    // A kernel with the device also supports the policies.
     if Wiring::IpSec.is_for_another_kernel()? {
         return Ok(None);
     }
@@ -58,7 +58,7 @@ fn policies_over_ipsec() -> Result<()> {
         |value| !value["verdict"].is_null() && value["verdict"]["kind"] != "delivered",
         LIMIT,
     )?;
-    // It was not seen to leave: nobody knows how far it came.
+    // No point saw the packet leave, so it is unknown how far it came.
     assert_eq!(vanished["verdict"]["kind"], "unknown", "{vanished:#}");
 
     let finished = tracer.stop()?;

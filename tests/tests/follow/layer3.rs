@@ -11,7 +11,7 @@ use tracer_tests::{
 
 use crate::expected::pod;
 
-/// An address for documentation (RFC 5737), which nobody has.
+/// An address for documentation (RFC 5737), which no device has.
 const FAR: &str = "198.51.100.7";
 
 #[test]

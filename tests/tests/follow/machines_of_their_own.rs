@@ -1,5 +1,5 @@
-//! A follow between two machines, each with its own kernel, its own clock, and its agent
-//! behind a serial line. `cargo xtask machines` starts them.
+//! A follow between two machines, each with its own kernel and clock, and with its agent behind a
+//! serial line. `cargo xtask machines` starts the machines.
 
 use std::{
     thread,
@@ -19,10 +19,10 @@ use crate::{
     many::many_packets,
 };
 
-/// How many there are at least, unless `TRACER_PACKETS` says.
+/// The least number of packets, unless `TRACER_PACKETS` is set.
 const FEW: u64 = 2_000;
 
-/// First of all, one of each kind: what is wrong with the machines shows here.
+/// The first test sends one packet of each kind, so problems of the machines show here.
 #[test]
 fn a_few_packets_are_followed_over_two_kernels() -> Result<()> {
     let lab = Machines::up()?.lab()?;
@@ -48,7 +48,7 @@ fn a_few_packets_are_followed_over_two_kernels() -> Result<()> {
     assert_eq!(of("icmp"), 20, "{}", ended.stderr);
     assert_eq!(of("udp"), 20, "{}", ended.stderr);
     check_balance(&ended.summary);
-    // What crosses from one kernel to the other is told apart.
+    // The legs between the two kernels are marked.
     let legs = ended.summary["latency"].as_array().context("legs")?;
     let crossing = |leg: &&Value| leg["from"]["node"] != leg["to"]["node"];
     assert!(legs.iter().any(|leg| crossing(&leg)), "{legs:#?}");
@@ -65,10 +65,10 @@ fn many_packets_all_arrive() -> Result<()> {
     many_packets(&lab, [&lab.pods[0], &lab.pods[2]], enough)
 }
 
-/// Its clock has stood still: what the follow knew of it is no longer true.
+/// The machine's clock has stood still, so the follow's estimate is no longer true.
 #[test]
 fn a_machine_that_stood_still_is_noticed() -> Result<()> {
-    /// Longer than any doubt about a clock, shorter than any patience.
+    /// A pause that is longer than any clock bound, and shorter than any time limit.
     const PAUSE: Duration = Duration::from_secs(4);
 
     let machines = Machines::up()?;
@@ -106,7 +106,7 @@ fn a_machine_that_stood_still_is_noticed() -> Result<()> {
     let ended = tracer.stop()?;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(ended.stderr.matches(&gone).count(), 1, "{}", ended.stderr);
-    // All of it has arrived, which is told, or that nobody knows.
+    // All packets have arrived, so each is delivered or unknown.
     for journey in before.iter().chain(&ended.journeys) {
         let kind = &journey["verdict"]["kind"];
         assert!(kind == "delivered" || kind == "unknown", "{journey:#}");

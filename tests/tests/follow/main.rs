@@ -1,74 +1,74 @@
-//! `tracer follow` on the lab: real packets through a real kernel, and what
-//! the program says of them against what is known to have happened.
+//! `tracer follow` on the lab: real packets through a real kernel. The tests compare the program's
+//! output with what is known to have happened.
 
-// Where every event went, against the kernel's own counts.
+// The fate of every event, compared with the kernel's own counts.
 mod accounting;
-// Questions that nobody answers, and why.
+// Questions without an answer, and the reasons.
 mod answers;
 // Routes that a daemon makes.
 mod bgp;
-// Pods with routes of their own.
+// Pods with host routes.
 mod calico;
 // Traffic without a fault: everything arrives, everything is seen.
 mod clean;
-// What connection tracking does besides translating.
+// Connection tracking besides translation.
 mod conntrack;
-// Services that lead nowhere, and why.
+// Services that lead nowhere, and the reasons.
 mod dead_services;
-// What a pod asks DNS, and what it hears.
+// A pod's DNS queries and their answers.
 mod dns;
 // Containers behind a bridge, with the node's address.
 mod docker;
-// Where a packet must be seen on its way, from how the lab is wired.
+// The expected points of a packet, by the lab's wiring.
 mod expected;
-// What the kernel gives.
+// The features of this kernel.
 mod features;
-// What nodes encrypt by policies, without a device.
+// Encryption between nodes by policies, without a device.
 mod ipsec;
 // Devices whose packets have no Ethernet header.
 mod layer3;
-// Between nodes that are machines, each with a kernel of its own.
+// Follows between two machines, each with its own kernel.
 mod machines_of_their_own;
 // Rules that change packets on their way.
 mod mangled;
-// More packets than anybody looks at.
+// Large numbers of packets.
 mod many;
-// More connections with a Service than anybody looks at.
+// Large numbers of connections with a Service.
 mod many_connections;
-// When the program starts and ends, relative to the traffic.
+// Follows that start and end at different moments of the traffic.
 mod moments;
-// Nodes with more than one uplink, or something on top of it.
+// Nodes with more than one uplink, or with a device on top of it.
 mod multihomed;
-// Between a pod and a node.
+// Traffic between a pod and a node.
 mod nodes;
 // Programs that others attach while a follow runs.
 mod others;
-// What goes out of the cluster, and what comes in.
+// Traffic that leaves the cluster, and traffic that comes in.
 mod outside;
-// Proxies that take packets on their way.
+// Proxies that intercept packets.
 mod proxies;
 // Recordings for the replay tests.
 mod recordings;
-// Programs of other dataplanes that take packets past points.
+// Programs of other dataplanes that redirect packets past points.
 mod redirects;
-// Agents that are processes of their own.
+// Agents that are separate processes.
 mod remote;
-// Pods that restart, and devices that are made anew.
+// Pods that restart, and devices that are replaced.
 mod restarts;
-// What is followed, and what is not.
+// The followed packets, and the others.
 mod selection;
-// What is sent to Services, before its translation and after it.
+// Packets to Services, before their translation and after it.
 mod services;
 // Other kinds of Services, and other ways to their endpoints.
 mod service_kinds;
-// Pods that send by their node's uplink itself.
+// Pods on their node's uplink itself.
 mod shared;
 mod ssh;
-// What the wire between nodes loses.
+// Losses on the wire between nodes.
 mod wire;
-// The same over other wirings: other tunnels, none.
+// Clean traffic over other wirings: with other tunnels, or none.
 mod wirings;
-// Before there is an sk_buff.
+// Points at XDP, before there is an sk_buff.
 mod xdp;
-// Where that cannot be observed.
+// Places where XDP cannot be observed.
 mod xdp_places;

@@ -9,13 +9,13 @@ use crate::{
     recordings,
 };
 
-/// What clusters do so that segments fit into a tunnel, and to give packets a priority.
+/// Rules that clusters have to fit segments into a tunnel, and to give packets a priority.
 const RULES: &str = "table inet changes { chain forward { type filter hook forward priority \
                      mangle; tcp flags syn tcp option maxseg size set 1000; ip dscp set cs1; ip6 \
                      dscp set cs1; ip ttl set 9; ip6 hoplimit set 9; }; }";
 
-/// A packet whose MSS, priority and TTL change is one journey, and nobody is said to have answered
-/// in the pod's place.
+/// A packet whose MSS, priority and TTL change is one journey, and tracer does not claim that
+/// another host has answered for the pod.
 #[test]
 fn a_connection_whose_mss_is_clamped() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -38,7 +38,7 @@ fn a_connection_whose_mss_is_clamped() -> Result<()> {
         let flags = journey["packet"]["tcp"]["flags"].as_str();
         syns += u64::from(flags.is_some_and(|flags| flags.contains("SYN")));
     }
-    // A SYN and its answer, twice, in both IP versions.
+    // Two SYNs and their answers, with both IP versions.
     assert_eq!(syns, 8);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Many packets of all kinds, both ways, through a tunnel that not every kernel
-//! has: all arrive, and nothing else is said of a single one.
+//! Many packets of all kinds, in both directions, through a tunnel that not every kernel supports.
+//! All of them arrive, and each verdict says so.
 
 use std::io::{Write as _, stderr};
 
@@ -16,28 +16,28 @@ use crate::{
     expected::{check_balance, check_clean, is_late_close, pod},
 };
 
-/// How many there are at least, unless `TRACER_PACKETS` says.
+/// The least number of packets, unless `TRACER_PACKETS` is set.
 const FEW: u64 = 5_000;
-/// After how many it is said how far it is.
+/// The number of packets between progress messages.
 const PROGRESS: u64 = 10_000;
-/// The payload of the datagram that ends a round.
+/// The payload size of the datagram that ends a round.
 const MARKER: usize = 1201;
 
-/// What was told of.
+/// The sums of the shown journeys.
 #[derive(Default)]
 struct Sums {
     packets: u64,
-    /// Those of them that came after the end of a connection.
+    /// The packets that came after the end of a connection.
     late_closes: u64,
-    /// Those of them on whose way a machine has missed events, and says so.
+    /// The packets on whose way a machine has missed events, and says so.
     missed: u64,
 }
 
 impl Sums {
     fn add(&mut self, lab: &Lab, ends: [&Pod; 2], journeys: &[Value]) {
         for journey in journeys {
-            // The one processor of such a machine runs no program while it runs that
-            // program: an interrupt meanwhile goes unseen, and the kernel counts it.
+            // Such a machine has one processor, which runs no second instance of a program. An
+            // interrupt meanwhile goes unseen, and the kernel counts it.
             if lab.is_on_machines() && journey["verdict"]["cause"] == "events-lost" {
                 self.packets += 1;
                 self.missed += 1;
@@ -51,7 +51,7 @@ impl Sums {
     }
 }
 
-/// A little of everything.
+/// Sends a little of each kind of traffic.
 fn send(flow: &Flow) -> Result<()> {
     let tallies = [
         flow.ping_flood(100)?,
@@ -64,7 +64,7 @@ fn send(flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-/// Packets that two pods got, by the kernel's count.
+/// The number of packets that two pods got, by the kernel's count.
 fn received(ends: [&Pod; 2]) -> Result<u64> {
     let own = ends.map(|pod| pod.netns.received(&pod.interface));
     own.into_iter().sum()
@@ -83,8 +83,8 @@ fn many_packets_over_ip_in_ip_all_arrive() -> Result<()> {
     many_packets(&lab, [&lab.pods[0], &lab.pods[1]], enough)
 }
 
-/// Sends at least so many packets between two pods, a little of everything each time, and
-/// checks that all arrive, by each hop of the way and in its order.
+/// Sends at least `enough` packets between two pods, of each kind in turn. Checks that all arrive,
+/// with each hop of the way and in its order.
 pub(crate) fn many_packets(lab: &Lab, ends: [&Pod; 2], enough: u64) -> Result<()> {
     let [a, b] = ends;
     let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
@@ -99,11 +99,11 @@ pub(crate) fn many_packets(lab: &Lab, ends: [&Pod; 2], enough: u64) -> Result<()
         let flow = flows.next().context("they go round")?;
         let told = sums.packets / PROGRESS;
         send(flow)?;
-        // The next round begins once all of this one was told of, so that no
-        // buffer fills where everything is slow.
+        // The next round begins once all journeys of this one were shown, so that no buffer fills
+        // on a slow machine.
         sums.add(lab, ends, &settled(&mut tracer, flow, MARKER)?);
         if sums.packets / PROGRESS > told {
-            // Past the test's own output, which is held back until it has ended.
+            // This goes directly to stderr, because the runner holds the test's own output back.
             writeln!(stderr(), "{} packets of {enough}", sums.packets)?;
         }
     }

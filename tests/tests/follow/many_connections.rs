@@ -1,5 +1,5 @@
-//! Many connections with a Service whose endpoints are on three nodes: each is known whole, by
-//! the endpoint that answered.
+//! Many connections with a Service whose endpoints are on three nodes. tracer shows all packets of
+//! each connection, with the endpoint that answered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Write as _, stderr};
@@ -19,11 +19,11 @@ use crate::{
     services::{check, ends},
 };
 
-/// How many packets there are at least, unless `TRACER_PACKETS` says. A connection has some ten.
+/// Minimum number of packets, unless `TRACER_PACKETS` gives one. A connection has about ten.
 const FEW: u64 = 2_500;
-/// How many connections there are before all of them are compared.
+/// Number of connections before the test compares them.
 const ROUND: u64 = 125;
-/// How many packets a connection has at least: its handshake, a question, an answer, its end.
+/// Minimum number of packets of a connection: its handshake, a question, an answer, its end.
 const LEAST: u64 = 7;
 
 #[test]
@@ -34,7 +34,7 @@ fn each_of_many_connections_to_a_service_has_its_endpoint() -> Result<()> {
         pods_per_node: 2,
         ..LabSpec::default()
     })?;
-    // One on the client's node, and one on each of the others.
+    // One endpoint is on the client's node, and one on each of the other nodes.
     let ports = vec![ServicePort::tcp(80, 8080), ServicePort::udp(53, 5353)];
     let service = lab.add_service(Proxy::Iptables, ports, &[1, 3, 5])?;
     let client = &lab.pods[0];
@@ -59,7 +59,7 @@ fn each_of_many_connections_to_a_service_has_its_endpoint() -> Result<()> {
             let end = SocketAddr::new(endpoint.address(false), service.ports[0].target);
             *counted.entry(end).or_default() += count;
         }
-        // The round is over once a datagram that was sent after it is told of.
+        // The round is over once tracer shows a datagram that was sent after the connections.
         let to = (&endpoints[..], service.ports[1].target);
         let marker = udp_to_service(&client.netns, service.at(false, 1), to, 1)?;
         assert!(marker.is_complete(), "{marker:?}");

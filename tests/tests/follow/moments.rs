@@ -1,4 +1,4 @@
-//! Before its traffic, in the middle of it, after it.
+//! Follows that begin before, during and after their traffic.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ fn in_the_middle_of_traffic() -> Result<()> {
         check_balance(&finished.summary);
         for journey in &finished.journeys {
             let verdict = &journey["verdict"];
-            // What was under way at the end, or before all points were
-            // observed, is not guessed about.
+            // Packets on their way at the end, or before all points were observed, get no guessed
+            // verdict.
             let cut_off = verdict["cause"] == "still-open" || verdict["cause"] == "before-start";
             assert!(verdict["kind"] == "delivered" || cut_off, "{journey}");
         }
@@ -92,7 +92,7 @@ fn a_receiver_without_an_agent_is_told_as_left() -> Result<()> {
     tracer.wait_started(LIMIT)?;
     let flow = Flow::new(a, b);
     assert!(flow.ping(3, Duration::from_millis(2))?.is_complete());
-    // The answers say of those that they arrived; of these nobody does.
+    // Replies show that the earlier packets arrived. These get no replies.
     b.netns.sysctl(&[("ipv4/icmp_echo_ignore_all", "1")])?;
     assert_eq!(flow.ping(3, Duration::from_millis(2))?.received, 0);
     let mut left = 0;

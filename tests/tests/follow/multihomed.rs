@@ -1,5 +1,5 @@
-//! Nodes that are joined to the others by more than one cable with one address:
-//! by two, by a VLAN, inside another network's tunnel.
+//! Nodes that are joined to the others by more than one cable with one address: by two cables, by a
+//! VLAN, or inside another network's tunnel.
 
 use std::{net::UdpSocket, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{
     wirings::{check_flows, plan_of},
 };
 
-/// Options of a follow that is to tell of a loss soon.
+/// Options of a follow that must show a loss soon.
 const HOLD: [&str; 2] = ["--hold", "1s"];
 
 fn spec(uplinks: Uplinks, wiring: Wiring, names: Names) -> LabSpec {
@@ -30,8 +30,7 @@ fn spec(uplinks: Uplinks, wiring: Wiring, names: Names) -> LabSpec {
     }
 }
 
-/// Clean traffic, by the devices that bear the usual names and by others, in a tunnel and
-/// without.
+/// Checks clean traffic, with the usual device names and with others, in a tunnel and without.
 fn check(uplinks: Uplinks) -> Result<()> {
     if uplinks.is_for_another_kernel()? {
         return Ok(());
@@ -76,8 +75,8 @@ fn a_team_of_two_uplinks() -> Result<()> {
     check(Uplinks::Team)
 }
 
-/// The cable that all take loses what it carries: nobody knows by which the others
-/// expected it. Then it is dead, and what comes after it takes the other one.
+/// The active cable loses packets, and nobody knows on which cable the receivers expected them.
+/// Then the cable is dead, and later packets take the other cable.
 fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     if uplinks.is_for_another_kernel()? {
         return Ok(());
@@ -121,7 +120,7 @@ fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     if uplinks == Uplinks::Team {
         near.send_by(&near.second_uplink)?;
     }
-    // Until the kernel has seen that it is dead.
+    // The kernel needs some time to see that the cable is dead.
     let mut len = 400;
     while !flow.udp_send(1, len)?.is_complete() {
         len += 1;
@@ -135,8 +134,7 @@ fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The uplinks that wait get what is for everybody, too, and the bond takes it from
-/// the other one.
+/// Waiting uplinks get broadcasts, too, but the bond takes them from the other uplink.
 #[test]
 fn what_is_for_everybody_comes_in_by_both_uplinks_of_a_bond() -> Result<()> {
     if Uplinks::Bond.is_for_another_kernel()? {
@@ -165,7 +163,7 @@ fn what_is_for_everybody_comes_in_by_both_uplinks_of_a_bond() -> Result<()> {
     for (node, interface) in [
         (near, &near.way),
         (near, &near.uplink),
-        // Back to the sender's own, which does not send.
+        // The broadcast comes back to the sender's own waiting uplink.
         (near, &near.second_uplink),
         (far, &far.uplink),
         (far, &far.second_uplink),
@@ -187,14 +185,14 @@ fn a_team_whose_active_uplink_dies() -> Result<()> {
     check_failover(Uplinks::Team, "team-failover")
 }
 
-/// Flows take either uplink; one of the wires dies, and what took it is lost,
-/// what takes the other arrives.
+/// Flows take either uplink. One of the wires dies: packets on it are lost, and packets on the
+/// other arrive.
 fn check_dead_wire(v6: bool, name: &str) -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::Two, Wiring::FlannelHostGw, Names::Realistic))?;
     let [a, b] = [&lab.pods[0], &lab.pods[2]];
     let (mut tracer, _) = recordings::follow(&lab, [a, b], &HOLD, name)?;
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
-    // A flow for each way: the ports decide, and the test looks which.
+    // The test needs a flow for each way. The ports decide, and the test tries several.
     let bound = |pod: &Pod| pod.netns.enter(|| UdpSocket::bind((pod.address(v6), 0)));
     let to = bound(b)?;
     let mut flows = [None, None];
@@ -280,12 +278,12 @@ fn what_is_lost_in_a_cloud_is_lost_between_the_uplinks() -> Result<()> {
     Ok(())
 }
 
-/// The default route leads out of another device than the one to the nodes.
+/// The default route uses another device than the routes to the nodes.
 #[test]
 fn the_default_route_is_another_ones() -> Result<()> {
     let lab = Lab::new(&spec(Uplinks::One, Wiring::Flannel, Names::Realistic))?;
     for node in &lab.nodes {
-        // The other is a pair, both ends of which are the node's.
+        // The other device is a pair, both ends of which belong to the node.
         node.netns.batch(
             "ip -batch -",
             "link add name wan0 type veth peer name isp0

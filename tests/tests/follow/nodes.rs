@@ -1,4 +1,4 @@
-//! Between a pod and a node: its own, and another.
+//! Traffic between a pod and a node: the pod's own, and another.
 
 use std::net::Ipv4Addr;
 
@@ -19,9 +19,9 @@ struct Case<'a> {
     lab: &'a Lab,
     /// The arguments that name the ends.
     ends: [&'a str; 4],
-    /// Who pings.
+    /// The namespace that pings.
     from: &'a Netns,
-    /// Whom.
+    /// The address that it pings.
     to: Ipv4Addr,
     there: &'a [Point],
     back: &'a [Point],
@@ -72,8 +72,8 @@ fn a_pod_and_its_own_node() -> Result<()> {
     })
 }
 
-/// There, nothing is in a tunnel: a node's address is no pod's. Back, the far
-/// node has its route to the pod.
+/// On the way there, no packet is in a tunnel, because a node's address is no pod's. On the way
+/// back, the far node has its route to the pod.
 #[test]
 fn a_pod_and_another_node() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -91,13 +91,12 @@ fn a_pod_and_another_node() -> Result<()> {
         from: &a.netns,
         to,
         there: &there,
-        // As a pod's packets, once they are out of the bridge.
+        // The way is a pod's way, from the bridge's outgoing side on.
         back: &between_pods(&lab, &lab.pods[1], a)[2..],
     })
 }
 
-/// A pod in its node's own namespace, as kube-proxy is: the source is the
-/// tunnel's address.
+/// A pod in its node's own namespace, such as kube-proxy, has the tunnel's address as its source.
 #[test]
 fn a_node_and_a_pod_of_another() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -113,7 +112,7 @@ fn a_node_and_a_pod_of_another() -> Result<()> {
         ],
         from: &near.netns,
         to: b.v4,
-        // As a pod's packets, but for the bridge and the pod's veth.
+        // The way is a pod's way, without the bridge and the pod's veth.
         there: &between_pods(&lab, a, b)[2..],
         back: &between_pods(&lab, b, a)[..6],
     })

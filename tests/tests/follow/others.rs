@@ -1,4 +1,4 @@
-//! Programs that others attach to tc while a follow runs.
+//! Foreign programs that are attached to tc during a follow.
 
 use std::{
     net::{IpAddr, Ipv4Addr},
@@ -20,7 +20,7 @@ use crate::{
     restarts::{check_accounting, follow, lab},
 };
 
-/// A program for an address that nobody has, before all others at what goes out.
+/// A program for an address that no device has. It is the first program at the egress.
 const SOMEBODYS: Program = Program {
     hook: Hook::TcxEgress,
     to: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
@@ -29,8 +29,8 @@ const SOMEBODYS: Program = Program {
     first: true,
 };
 
-/// Waits until so many programs of others are told of at what goes out of a node's uplink,
-/// which is all that is different then.
+/// Waits until tracer reports this number of foreign programs at the egress of a node's uplink, and
+/// no other difference.
 fn wait_for_others(tracer: &mut Tracer, node: &Node, others: usize) -> Result<Value> {
     let is_place = |point: &Value| {
         point["node"] == *node.name
@@ -52,8 +52,8 @@ fn wait_for_others(tracer: &mut Tracer, node: &Node, others: usize) -> Result<Va
     Ok(changed)
 }
 
-/// The kernel tells nobody that a program was attached. It is asked some seconds after the
-/// network has changed.
+/// The kernel tells nobody that a program was attached. tracer asks some seconds after a change of
+/// the network.
 #[test]
 fn programs_of_others_that_come_and_go_are_told() -> Result<()> {
     let lab = lab(Wiring::Flannel)?;
@@ -96,7 +96,7 @@ fn programs_of_others_that_come_and_go_are_told() -> Result<()> {
     Ok(())
 }
 
-/// Without CAP_SYS_ADMIN the kernel tells no names, by which tracer's programs are known.
+/// Without CAP_SYS_ADMIN, the kernel tells no names, by which tracer knows its own programs.
 #[test]
 fn without_names_its_own_programs_are_no_others() -> Result<()> {
     let lab = lab(Wiring::Flannel)?;

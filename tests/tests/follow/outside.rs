@@ -1,7 +1,7 @@
-//! What goes out of the cluster, and what comes in from there: to an address that no agent
-//! watches, with the node's own in the place of the pod's; and to a node's port, with the
-//! client's address or without. Each packet is one journey with its translations, and what
-//! leaves for outside is `left` unless an answer says that it arrived.
+//! Traffic that leaves the cluster, and traffic that comes in. Packets go to an address that no
+//! agent watches, with the node's address in place of the pod's. Others come to a node's port, with
+//! the client's address or without. Each packet is one journey with its translations. A packet that
+//! leaves is `left`, unless an answer shows that it arrived.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -21,13 +21,13 @@ use crate::{
     services::{ends, translations},
 };
 
-/// How many connections each protocol and IP version has.
+/// The number of connections for each protocol and IP version.
 const COUNT: u64 = 5;
 
-/// Where somebody serves outside.
+/// The port of the server outside.
 const PORT: u16 = 4433;
 
-/// The port of every node.
+/// The Service's port at every node.
 const NODE_PORT: u16 = 30080;
 
 fn lab() -> Result<(Lab, Outside)> {
@@ -39,8 +39,8 @@ fn lab() -> Result<(Lab, Outside)> {
     Ok((lab, outside))
 }
 
-/// Follows, while `traffic` goes on, and gives what the ends sent each other. What is lost of
-/// an answer takes the hold time.
+/// Follows during `traffic`, and returns the packets between the ends. A packet without an answer
+/// gets its verdict after the hold time.
 fn follow(
     lab: &Lab,
     args: &[&str],
@@ -54,7 +54,7 @@ fn follow(
     tracer.wait_started(LIMIT)?;
     let served = traffic()?;
     assert!(served.iter().all(Served::is_complete), "{served:?}");
-    // The last packet of a connection is answered by nobody.
+    // No packet answers the last packet of a connection.
     tracer.wait_for(|line| line["verdict"]["kind"] == "left", LIMIT)?;
     let mut finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
@@ -64,7 +64,7 @@ fn follow(
     Ok(finished)
 }
 
-/// What a node translates, by the first packet's source and destination.
+/// A node's translations, by the first packet's source and destination.
 fn known(node: &Node, v6: bool) -> Result<BTreeMap<[SocketAddr; 2], Translated>> {
     let mut all = BTreeMap::new();
     for proto in ["tcp", "udp"] {
@@ -75,15 +75,15 @@ fn known(node: &Node, v6: bool) -> Result<BTreeMap<[SocketAddr; 2], Translated>>
     Ok(all)
 }
 
-/// Whether nothing can show that a packet arrived: an acknowledgement is not acknowledged,
-/// and of datagrams it is not known which answers which.
+/// Whether nothing can show that a packet arrived. A pure acknowledgement is not acknowledged, and
+/// with datagrams it is unknown which answers which.
 fn is_told_by_nobody(journey: &Value) -> bool {
     let tcp = &journey["packet"]["tcp"];
     tcp.is_null() || (tcp["flags"] == "ACK" && tcp["payload_len"] == 0)
 }
 
-/// The points that a pod's packets pass on their way out of its node, without a tunnel, and
-/// those on the way in.
+/// The points of a pod's packets on their way out of its node without a tunnel, and the points of
+/// packets on their way in.
 fn out_and_in(node: &Node, pod: &Pod) -> [[Point; 3]; 2] {
     [
         [
@@ -99,7 +99,7 @@ fn out_and_in(node: &Node, pod: &Pod) -> [[Point; 3]; 2] {
     ]
 }
 
-/// From a pod to an address outside, with the node's address.
+/// A pod sends to an address outside, with the node's address.
 fn check_out(v6: bool) -> Result<()> {
     let (lab, outside) = lab()?;
     let client = &lab.pods[0];
@@ -110,7 +110,7 @@ fn check_out(v6: bool) -> Result<()> {
     let source = pod(client);
     let name = if v6 { "outside-v6" } else { "outside" };
     let finished = follow(&lab, &["--src-pod", &source, "--dst-ip", &to], name, || {
-        // Of somebody else's, nothing is told.
+        // Another pod's packets are not shown.
         let other = &lab.pods[1].netns;
         let mut served = vec![tcp_to(other, at, &servers, COUNT)?];
         served.push(tcp_to(&client.netns, at, &servers, COUNT)?);
@@ -158,7 +158,7 @@ fn from_a_pod_to_outside_over_ipv6() -> Result<()> {
     check_out(true)
 }
 
-/// Where nobody answers, all that is known is that it has left.
+/// Without an answer, it is only known that the packet has left.
 #[test]
 fn what_nobody_outside_answers_has_left() -> Result<()> {
     let (lab, outside) = lab()?;
@@ -204,7 +204,7 @@ fn a_pod_asks_a_resolver_outside() -> Result<()> {
     assert_eq!((&dns["questions"], &dns["retries"]), (&3.into(), &1.into()));
     let answers = serde_json::json!({"NOERROR": 1, "NXDOMAIN": 1});
     assert_eq!(dns["answers"], answers, "{dns:#}");
-    // What the resolver got nobody watches.
+    // No agent watches which queries reached the resolver.
     assert_eq!(dns["unanswered"], serde_json::json!({"left": 1}), "{dns:#}");
     for journey in &finished.journeys {
         let is_silent = journey["verdict"]["kind"] == "left";
@@ -214,7 +214,7 @@ fn a_pod_asks_a_resolver_outside() -> Result<()> {
     Ok(())
 }
 
-/// A lab with a Service at a port of every node, whose endpoint is on the second one.
+/// A lab with a Service at a port of every node, whose endpoint is on the second node.
 fn lab_with_service() -> Result<(Lab, Outside, Service)> {
     let (mut lab, outside) = lab()?;
     let mut ports = vec![ServicePort::tcp(80, 8080), ServicePort::udp(80, 8080)];
@@ -225,9 +225,9 @@ fn lab_with_service() -> Result<(Lab, Outside, Service)> {
     Ok((lab, outside, service))
 }
 
-/// From outside to an address of a Service or a node, at which a node translates, and back, by
-/// both protocols. `way`: the points that a question passes and those of an answer; `kinds`: of
-/// their translations.
+/// A client outside uses an address of a Service or a node, by both protocols. A node translates
+/// the packets, and their answers. `way` has the points of a question, and those of an answer.
+/// `kinds` has the kinds of their translations.
 fn check_in(
     (lab, outside, service): (&Lab, &Outside, &Service),
     (entrance, at): (&Node, SocketAddr),
@@ -254,8 +254,8 @@ fn check_in(
         let translations = translations(journey)?;
         let is_request = journey["direction"] == "request";
         let found: Vec<&str> = translations.iter().map(|(kind, ..)| *kind).collect();
-        // Into a tunnel, an IPv6 packet may get another sk_buff. A datagram whose ends are both
-        // rewritten has nothing else in common then, until an agent has read conntrack's entry.
+        // An IPv6 packet may get another sk_buff into a tunnel. If both ends of a datagram are
+        // rewritten, then only conntrack's entry joins its hops, once an agent has read it.
         let is_alike = v6 && kinds[0].len() > 1 && journey["packet"]["proto"] == "udp";
         if is_alike && found.len() < 2 {
             parted.insert(journey["conversation"].to_string());
@@ -274,7 +274,7 @@ fn check_in(
         let original = if is_request {
             [src, dst]
         } else {
-            // As the client gets it.
+            // The packet as the client gets it.
             let dst = translations
                 .iter()
                 .rfind(|(kind, ..)| *kind == "reverse-snat");
@@ -297,14 +297,14 @@ fn check_in(
         *connections.entry(original).or_insert(0) += 1;
     }
     let (joined, parted) = (connections.len() as u64, parted.len() as u64);
-    // Each has a conversation on both sides of the translation. TCP has none of these.
+    // Each datagram has a conversation on both sides of the translation. TCP has none of these.
     assert!((COUNT..=2 * COUNT).contains(&joined), "{joined}");
     assert!(joined + parted >= 2 * COUNT, "{joined} and {parted}");
     Ok(())
 }
 
-/// At another node than the endpoint's: with that node's address. The way from the endpoint's
-/// node to the client does not lead through the tunnel, so its device there is no point.
+/// The client uses another node than the endpoint's, with that node's address. The way from the
+/// endpoint's node to the client does not use the tunnel, so its device there is no point.
 fn by_another_node(
     lab: &Lab,
     outside: &Outside,
@@ -341,7 +341,7 @@ fn from_outside_to_the_port_of_another_node() -> Result<()> {
     by_another_node(&lab, &outside, &service, at(true), "node-port-other-node-6")
 }
 
-/// A load balancer sends what comes for its address to a node, unchanged.
+/// A load balancer sends packets for its address to a node, unchanged.
 #[test]
 fn from_outside_to_a_load_balancer() -> Result<()> {
     let (mut lab, outside, _) = lab_with_service()?;
@@ -382,7 +382,7 @@ fn on_its_own_node(name: &str, v6: bool, is_local: bool, kinds: [&[&str]; 2]) ->
     )
 }
 
-/// At the endpoint's node: with the node's address as well.
+/// The client uses the endpoint's node. The packets also get the node's address.
 #[test]
 fn from_outside_to_the_port_of_the_endpoints_node() -> Result<()> {
     let kinds: [&[&str]; 2] = [&["dnat", "snat"], &["reverse-snat", "reverse-dnat"]];
@@ -390,7 +390,7 @@ fn from_outside_to_the_port_of_the_endpoints_node() -> Result<()> {
     on_its_own_node("node-port-own-node-6", true, false, kinds)
 }
 
-/// The same with `externalTrafficPolicy: Local`: the endpoint sees the client's address.
+/// With `externalTrafficPolicy: Local`, the endpoint sees the client's address.
 #[test]
 fn from_outside_to_a_port_with_the_clients_address() -> Result<()> {
     let kinds: [&[&str]; 2] = [&["dnat"], &["reverse-dnat"]];

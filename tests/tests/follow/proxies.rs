@@ -1,5 +1,5 @@
-//! Sidecars: rules of a pod give packets to a proxy in that pod (`redirect`). A packet that a
-//! sidecar takes has reached its pod, and the proxy's own connection is another one.
+//! Sidecars: rules of a pod redirect packets to a proxy in the pod (`redirect`). A packet that a
+//! sidecar takes has reached its pod, and the proxy's own connection is a separate one.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -17,11 +17,11 @@ use crate::{
     services::ends,
 };
 
-/// Where proxies listen: Istio's ports for what comes out of a pod, and goes into one.
+/// The ports of proxies: Istio's ports for packets out of a pod, and into one.
 const OUT: u16 = 15001;
 const IN: u16 = 15006;
 
-/// Pods *web* and *cart* on two nodes, and a Service that leads to the second one.
+/// Pods *web* and *cart* on two nodes, and a Service that leads to *cart*.
 fn lab() -> Result<(Lab, Service)> {
     let mut lab = Lab::new(&LabSpec::default())?;
     let ports = vec![ServicePort::tcp(80, 8080)];
@@ -29,7 +29,7 @@ fn lab() -> Result<(Lab, Service)> {
     Ok((lab, service))
 }
 
-/// Gives TCP packets to some ports that come to a hook to a port of who gets them.
+/// Redirects TCP packets for some ports at a hook to a port of the receiving host.
 fn redirect(netns: &Netns, hook: &str, ports: &str, to: u16) -> Result<()> {
     let rules = format!(
         "table inet proxy {{ chain proxy {{ type nat hook {hook} priority -110; \
@@ -38,7 +38,7 @@ fn redirect(netns: &Netns, hook: &str, ports: &str, to: u16) -> Result<()> {
     netns.batch("nft -f -", &rules).map(drop)
 }
 
-/// Where a proxy of a node listens.
+/// The port of a node's proxy.
 const NODE: u16 = 15008;
 
 /// Any IPv4 address at a port.
@@ -46,7 +46,7 @@ fn any(port: u16) -> SocketAddr {
     (Ipv4Addr::UNSPECIFIED, port).into()
 }
 
-/// What is told of the traffic between the first pod and a destination.
+/// The journeys between the first pod and a destination.
 fn follow(
     lab: &Lab,
     to: &[&str],
@@ -68,7 +68,7 @@ fn follow(
     Ok(finished)
 }
 
-/// The requests among journeys, and the answers.
+/// The journeys that are requests, and those that are answers.
 fn both(journeys: &[Value]) -> [Vec<&Value>; 2] {
     ["request", "reply"].map(|direction| {
         let of = |journey: &&Value| journey["direction"] == direction;
@@ -80,7 +80,7 @@ fn text(journey: &Value) -> &str {
     journey["verdict"]["text"].as_str().unwrap_or_default()
 }
 
-/// A sidecar takes what comes into its pod: the pod has it.
+/// A sidecar takes packets that come into its pod, so they have reached the pod.
 #[test]
 fn a_sidecar_takes_what_comes_in() -> Result<()> {
     let (lab, service) = lab()?;
@@ -107,7 +107,7 @@ fn a_sidecar_takes_what_comes_in() -> Result<()> {
         let [requests, _] = both(&finished.journeys);
         for request in requests {
             assert!(text(request).contains(&pod(cart)), "{request:#}");
-            // Only conntrack in the pod knows, and may be asked too late.
+            // Only conntrack in the pod knows this, and the agent may read it too late.
             let is_told = text(request).contains("; rules in the pod redirect the packet to port");
             assert!(inside || !is_told, "{request:#}");
         }
@@ -115,8 +115,8 @@ fn a_sidecar_takes_what_comes_in() -> Result<()> {
     Ok(())
 }
 
-/// A sidecar takes what goes out of its pod: nothing of that is seen, and its own connection
-/// is one like any other.
+/// A sidecar takes packets that leave its pod. They are not seen, and the proxy's own connection is
+/// like any other.
 #[test]
 fn a_sidecar_takes_what_goes_out() -> Result<()> {
     let (lab, service) = lab()?;
@@ -145,8 +145,8 @@ fn a_sidecar_takes_what_goes_out() -> Result<()> {
     Ok(())
 }
 
-/// A node gives what a pod sends to a proxy of its own, whether the other pod is on that node or
-/// on another one. Nothing reaches the other pod.
+/// A node redirects a pod's packets to its own proxy, whether the other pod is on that node or on
+/// another. No packet reaches the other pod.
 #[test]
 fn a_node_redirects_to_its_own_proxy() -> Result<()> {
     for (pods_per_node, to, recording) in [(1, 1, "redirect-node"), (2, 1, "redirect-same-node")] {
@@ -170,7 +170,7 @@ fn a_node_redirects_to_its_own_proxy() -> Result<()> {
             |journey: &&&Value| text(journey).contains(&format!("redirected to {}", node.name));
         assert!(requests.iter().filter(is_proxied).count() >= 9);
         for request in requests.iter().filter(|journey| !is_proxied(journey)) {
-            // Nobody acknowledges a pure acknowledgement, which is seen before the rules alone.
+            // No packet acknowledges a pure acknowledgement, which is seen only before the rules.
             assert_eq!(request["packet"]["tcp"]["flags"], "ACK", "{request:#}");
             assert_eq!(request["packet"]["tcp"]["payload_len"], 0, "{request:#}");
             assert_eq!(request["verdict"]["kind"], "unknown", "{request:#}");
@@ -180,8 +180,8 @@ fn a_node_redirects_to_its_own_proxy() -> Result<()> {
 }
 
 /// A node gives connections to a proxy without changing their addresses (`TPROXY`), as service
-/// meshes and policies on HTTP do. The proxy answers with the other pod's address, and nothing
-/// reaches that pod. On a bridge, br_netfilter would take away the socket that the rule has found.
+/// meshes and policies on HTTP do. The proxy answers with the other pod's address, and no packet
+/// reaches that pod. On a bridge, br_netfilter would remove the socket that the rule has found.
 #[test]
 fn a_node_gives_connections_to_a_transparent_proxy() -> Result<()> {
     let lab = Lab::new(&LabSpec {

@@ -1,5 +1,4 @@
-//! Recordings of wirings for the replay tests, if they are to be made anew:
-//! `cargo xtask fixtures` does.
+//! Recordings of wirings for the replay tests, if `cargo xtask fixtures` wants them.
 
 use std::{env, fmt::Debug, path::Path, time::Duration};
 
@@ -13,10 +12,10 @@ use tracer_tests::{
 
 use crate::expected::pod;
 
-/// Where to record a fault, if it is to be.
+/// The file for the recording of a fault, if it is wanted.
 pub(crate) struct Recording(Option<String>);
 
-/// A place for the recording of a fault.
+/// The file for a fault with this name.
 pub(crate) fn fault(name: &str) -> Recording {
     Recording(
         env::var(FIXTURES_VARIABLE)
@@ -26,13 +25,13 @@ pub(crate) fn fault(name: &str) -> Recording {
 }
 
 impl Recording {
-    /// What tells `tracer follow` so.
+    /// The arguments of `tracer follow` for the recording.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(|file| ["-w", file])
     }
 }
 
-/// What a recording is called that is made on one node as well as between two.
+/// The name of a recording that is made on one node as well as between two.
 pub(crate) fn name(what: impl Debug, [a, b]: [&Pod; 2]) -> String {
     let nodes = if a.node == b.node {
         "one-node"
@@ -42,8 +41,7 @@ pub(crate) fn name(what: impl Debug, [a, b]: [&Pod; 2]) -> String {
     format!("{what:?}-{nodes}").to_lowercase()
 }
 
-/// Follows two pods, and records it under a name, if it is to be; with what is said
-/// at the start.
+/// Follows two pods, and records them under a name if wanted. Also returns the line of the start.
 pub(crate) fn follow(
     lab: &Lab,
     ends: [&Pod; 2],

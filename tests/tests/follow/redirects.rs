@@ -1,6 +1,5 @@
-//! Programs of somebody else that take packets another way than routes and
-//! bridges would, as dataplanes in BPF do. What was not seen on its way is not
-//! lost: it was taken past the points.
+//! Foreign programs that redirect packets around routes and bridges, as dataplanes in BPF do. A
+//! packet that was not seen on its way is not lost: it may have been redirected past the points.
 
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use crate::{
     recordings::keep_clean,
 };
 
-/// Takes what comes in from a device of its node, and is for `to`, another way.
+/// Redirects packets for `to` that come in from a device of its node.
 fn redirect(lab: &Lab, from: &str, to: &Pod, fate: fn(u32) -> Fate) -> Result<Attached> {
     let node = &lab.node_of(to).netns;
     let program = Program {
@@ -31,7 +30,7 @@ fn redirect(lab: &Lab, from: &str, to: &Pod, fate: fn(u32) -> Fate) -> Result<At
     program.attach(node, from)
 }
 
-/// What is told of traffic of all kinds between two pods, all of which arrives.
+/// The follow of all kinds of traffic between two pods, all of which arrives.
 fn follow(lab: &Lab, [a, b]: [&Pod; 2], more: &[&str]) -> Result<Finished> {
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--hold", "1s"];
     let mut tracer = Tracer::follow(lab, ends.iter().chain(more))?;
@@ -47,7 +46,7 @@ fn follow(lab: &Lab, [a, b]: [&Pod; 2], more: &[&str]) -> Result<Finished> {
         flow.tcp_bulk(1_000_000)?,
     ];
     assert!(tallies.iter().all(Tally::is_complete), "{tallies:?}");
-    // What stays unknown is shown after the hold time.
+    // Unknown journeys are shown after the hold time.
     let reply = |value: &Value| {
         value["direction"] == "reply" && value["packet"]["tcp"]["flags"].to_string().contains("FIN")
     };
@@ -69,9 +68,8 @@ fn check_all_delivered(finished: &Finished, confidence: Option<&str>) {
     }
 }
 
-/// What is told of packets of which nothing is seen where their way ends: those
-/// that were answered or acknowledged arrived; of others nobody knows, and the
-/// program is named.
+/// Checks journeys whose last points see no packet. Those that were answered or acknowledged have
+/// arrived. The others are unknown, and the verdict names the program.
 fn check_bypassed(finished: &Finished, veths: [&str; 2]) -> Result<()> {
     let mut arrived = 0;
     for journey in &finished.journeys {
@@ -88,7 +86,7 @@ fn check_bypassed(finished: &Finished, veths: [&str; 2]) -> Result<()> {
             assert!(evidence(journey, "bypassed").any(is_veth), "{journey:#}");
             continue;
         }
-        // Nothing is there to be seen of the rest.
+        // Nothing shows the fate of the others.
         assert!(!answered, "{journey:#}");
         assert_eq!(verdict["kind"], "unknown", "{journey:#}");
         if verdict["cause"] == "still-open" {
@@ -106,12 +104,12 @@ fn check_bypassed(finished: &Finished, veths: [&str; 2]) -> Result<()> {
         let hops = journey["hops"].as_array().context("hops")?;
         assert!(!hops.iter().any(out), "{journey:#}");
     }
-    // All echo requests and handshakes, and data.
+    // These are all echo requests, handshakes, and data.
     assert!(arrived > 30, "{arrived} arrived");
     Ok(())
 }
 
-/// `bpf_redirect_peer`, from the tunnel right into the pod.
+/// `bpf_redirect_peer` takes packets from the tunnel directly into the pod.
 #[test]
 fn from_the_tunnel_into_the_pod() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -156,7 +154,7 @@ fn from_the_tunnel_into_the_pod() -> Result<()> {
     Ok(())
 }
 
-/// Two pods of one node, and programs that take what one sends to the other.
+/// Two pods of one node, and programs that redirect the packets between them.
 fn on_one_node(fate: fn(u32) -> Fate) -> Result<(Lab, [Attached; 2])> {
     let lab = Lab::new(&LabSpec {
         nodes: 1,
@@ -171,7 +169,7 @@ fn on_one_node(fate: fn(u32) -> Fate) -> Result<(Lab, [Attached; 2])> {
     Ok((lab, programs))
 }
 
-/// The same from pod to pod of one node.
+/// `bpf_redirect_peer` takes packets from pod to pod of one node.
 #[test]
 fn from_one_pod_into_another() -> Result<()> {
     let (lab, _programs) = on_one_node(Fate::Peer)?;
@@ -185,7 +183,7 @@ fn from_one_pod_into_another() -> Result<()> {
     Ok(())
 }
 
-/// `bpf_redirect`, from the one pod's interface out of the other's.
+/// `bpf_redirect` takes packets from one pod's interface out of the other's.
 #[test]
 fn out_of_another_device() -> Result<()> {
     let (lab, _programs) = on_one_node(Fate::Out)?;
@@ -198,8 +196,8 @@ fn out_of_another_device() -> Result<()> {
     Ok(())
 }
 
-/// `bpf_redirect_neigh`, from the tunnel out of the pod's veth, past the node's
-/// own routing: the TTL stays.
+/// `bpf_redirect_neigh` takes packets from the tunnel out of the pod's veth, past the node's own
+/// routing: the TTL stays.
 #[test]
 fn to_the_neighbour_that_a_route_names() -> Result<()> {
     let lab = Lab::new(&LabSpec {
@@ -224,7 +222,7 @@ fn to_the_neighbour_that_a_route_names() -> Result<()> {
     Ok(())
 }
 
-/// A program that drops, and was the first there: tracer's goes before it.
+/// A dropping program was attached first, and tracer's program still runs before it.
 #[test]
 fn a_program_that_was_first_is_not_before_tracers() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -249,7 +247,7 @@ fn a_program_that_was_first_is_not_before_tracers() -> Result<()> {
     let evidence = journey["verdict"]["evidence"].to_string();
     assert!(evidence.contains(NAME), "{journey:#}");
 
-    // Where one is put before it later, what it drops is told by the kernel.
+    // If a program is put before tracer's later, the kernel reports its drops.
     let _earlier = drops.attach(&lab.nodes[0].netns, &a.veth)?;
     let pings = Flow::new(a, b).ping(1, Duration::from_millis(2))?;
     assert_eq!(pings.received, 0);

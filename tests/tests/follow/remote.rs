@@ -1,4 +1,4 @@
-//! Agents that are processes of their own, behind a command's standard streams.
+//! Agents that are separate processes, behind a command's standard streams.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ use tracer_tests::{
 
 use crate::expected::{check_balance, check_clean, is_neighbour, pod, seen};
 
-/// A follow of all between the lab's first two pods, with these agents, that has started.
+/// A started follow of all traffic between the lab's first two pods, with these agents.
 fn follow(lab: &Lab, agents: Vec<String>, more: &[&str]) -> Result<Tracer> {
     let [a, b] = [0, 1].map(|index| pod(&lab.pods[index]));
     let mut tracer = program::tracer(["follow", "-o", "json", "--src-pod", &a, "--dst-pod", &b])?;
@@ -31,7 +31,7 @@ fn follow(lab: &Lab, agents: Vec<String>, more: &[&str]) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// An agent whose process id goes into a file first.
+/// An agent that first writes its process id into a file.
 fn with_id(lab: &Lab, node: usize) -> Result<(String, std::path::PathBuf)> {
     let file = lab.directory()?.join(format!("agent-{node}.pid"));
     let command = agent_command(&lab.nodes[node])?;
@@ -46,7 +46,7 @@ fn id_in(file: &Path) -> Result<Pid> {
     Ok(Pid::from_raw(text.trim().parse().context("a number")?))
 }
 
-/// Waits until a process has ended: until it is a zombie at most.
+/// Waits until a process has ended, or is a zombie.
 fn wait_ended(id: Pid) -> Result<()> {
     let end = Instant::now() + LIMIT;
     let stat = format!("/proc/{id}/stat");
@@ -57,13 +57,13 @@ fn wait_ended(id: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Whatever was sent arrived, over the whole way, and the accounting balances.
+/// All packets arrive, are seen on their whole way, and the sums balance.
 #[test]
 fn agents_behind_commands_see_what_those_of_this_process_see() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let (a, b) = (&lab.pods[0], &lab.pods[1]);
     let agents = lab.nodes.iter().map(|node| {
-        // What a login says first is no record.
+        // A login's greeting is no record.
         Ok(format!(
             "exec:echo 'Last login: today'; {}",
             agent_command(node)?
@@ -88,11 +88,11 @@ fn agents_behind_commands_see_what_those_of_this_process_see() -> Result<()> {
     }
     check_balance(&ended.summary);
 
-    // What was recorded gives the same.
+    // A replay of the recording gives the same journeys.
     let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recorded])?)?;
     let replayed = replayed.finish(LIMIT)?;
     assert_eq!(replayed.journeys, ended.journeys);
-    // What the agent sent is a recording, too, after the login's words.
+    // The agent's stream is a recording, too, after the login's greeting.
     let bytes = fs::read(&stream)?;
     let begin = bytes.windows(4).position(|word| word == [0xff; 4]);
     fs::write(&stream, &bytes[begin.context("it has records")?..])?;
@@ -108,8 +108,8 @@ fn agents_behind_commands_see_what_those_of_this_process_see() -> Result<()> {
     Ok(())
 }
 
-/// What two kernels' clocks have between them is known within a bound only, so no order
-/// rests on it, and what is measured across it says so.
+/// The difference of two kernels' clocks is known within a bound only. No order rests on it, and
+/// durations across the kernels say so.
 #[test]
 fn nodes_whose_clocks_are_not_one_are_joined_by_content() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -145,8 +145,8 @@ fn nodes_whose_clocks_are_not_one_are_joined_by_content() -> Result<()> {
     Ok(())
 }
 
-/// No verdict on what passes meanwhile rests on the absence of that node. An agent that
-/// somebody ends has told all that it saw, and is gone all the same.
+/// No verdict on packets meanwhile rests on the absence of that node's hops. An agent that a signal
+/// ends has sent all that it saw, and is gone all the same.
 #[test]
 fn an_agent_that_is_ended_is_reached_again() -> Result<()> {
     for signal in [Signal::SIGKILL, Signal::SIGTERM] {
@@ -156,7 +156,7 @@ fn an_agent_that_is_ended_is_reached_again() -> Result<()> {
 }
 
 fn goes_on_without(signal: Signal) -> Result<()> {
-    /// Bytes of payload of what is sent while the far agent is gone.
+    /// Payload size of the packets while the far agent is gone, bytes.
     const MEANWHILE: usize = 333;
 
     let lab = Lab::new(&LabSpec::default())?;
@@ -201,7 +201,7 @@ fn goes_on_without(signal: Signal) -> Result<()> {
     }
     assert_ne!(id_in(&file)?, ended);
     wait_ended(id_in(&file)?)?;
-    // A replay knows of the gap, and says the same.
+    // A replay knows the gap, and has the same verdicts.
     let replayed = Tracer::start(&mut program::tracer(["replay", "-o", "json", &recording])?)?;
     let replayed = replayed.finish(LIMIT)?;
     assert_eq!(replayed.journeys, journeys);
@@ -209,7 +209,7 @@ fn goes_on_without(signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// Neither a collector that is killed nor one that is stopped leaves an agent behind.
+/// Neither a killed collector nor a stopped one leaves an agent behind.
 #[test]
 fn an_agent_ends_with_its_collector() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -217,7 +217,7 @@ fn an_agent_ends_with_its_collector() -> Result<()> {
         let (near, near_file) = with_id(&lab, 0)?;
         let (far, far_file) = with_id(&lab, 1)?;
         let tracer = follow(&lab, vec![near, far], &[])?;
-        // What nobody takes keeps no agent from noticing that nobody speaks.
+        // Output that nobody reads must not keep an agent from noticing the collector's silence.
         let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
         tracer.signal(signal)?;
         for file in [near_file, far_file] {
@@ -228,8 +228,8 @@ fn an_agent_ends_with_its_collector() -> Result<()> {
     Ok(())
 }
 
-/// As a laptop that sleeps: all agents end, because they hear nothing. The follow reaches them
-/// again, and says what was not observed.
+/// Like a laptop that sleeps: all agents end after a long silence. The follow reaches them again,
+/// and says what was not observed.
 #[test]
 fn a_collector_that_was_stopped_goes_on() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -240,7 +240,7 @@ fn a_collector_that_was_stopped_goes_on() -> Result<()> {
     let ended = [near_file, far_file]
         .iter()
         .try_for_each(|file| wait_ended(id_in(file)?));
-    // A process that is stopped cannot end, whatever else fails.
+    // The process must continue in any case, because a stopped process cannot end.
     tracer.signal(Signal::SIGCONT)?;
     ended?;
     for node in &lab.nodes {
@@ -287,14 +287,14 @@ fn what_is_no_agent_is_told_in_one_sentence() -> Result<()> {
     Ok(())
 }
 
-/// The follow goes on without an agent that lies about what it saw, or about how much.
+/// The follow continues without an agent that sends damaged records, or too many.
 #[test]
 fn damaged_records_end_an_agent_and_not_the_follow() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let near = format!("netns:{}", lab.nodes[0].netns.path.display());
     let command = agent_command(&lab.nodes[1])?;
-    // Whole until somebody ends the first that passes it on, and then other bytes than
-    // were sent.
+    // The stream is whole until the first relay is killed. After that, other bytes arrive than were
+    // sent.
     let file = lab.directory()?.join("whole.pid");
     let whole = format!("sh -c 'echo $$ > {}; exec cat'", file.display());
     let far = format!("exec:({command}) | ({whole}; tr '\\377' '\\376')");

@@ -1,5 +1,5 @@
-//! Pods that restart, devices that are made anew, and others that come and go,
-//! while a follow runs.
+//! Pods that restart, devices that are replaced, and unrelated interfaces that come and go, during
+//! a follow.
 
 use std::{
     collections::HashSet,
@@ -16,11 +16,11 @@ use tracer_tests::{
 
 use crate::expected::{check_balance, check_clean, is_neighbour, pod, seen};
 
-/// How soon a new interface has to be observed, on a machine that is busy with
-/// other tests; an idle one takes a tenth of a second.
+/// The time within which a new interface must be observed, on a machine that is busy with other
+/// tests. An idle machine takes a tenth of a second.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Those of which there is one with a bridge and one without.
+/// One wiring with a bridge, and one without.
 const WIRINGS: [Wiring; 2] = [Wiring::Flannel, Wiring::CalicoVxlan];
 
 pub(crate) fn lab(wiring: Wiring) -> Result<Lab> {
@@ -38,8 +38,8 @@ pub(crate) fn follow(lab: &Lab, more: &[&str]) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// Waits until an interface of a node is said to be observed or, if `gone`, not
-/// any more.
+/// Waits until tracer reports that an interface of a node is observed or, if `gone`, is no longer
+/// observed.
 fn wait_told(tracer: &mut Tracer, gone: bool, interface: &str) -> Result<()> {
     let key = if gone { "gone" } else { "points" };
     let among = |value: &Value| {
@@ -51,7 +51,7 @@ fn wait_told(tracer: &mut Tracer, gone: bool, interface: &str) -> Result<()> {
     tracer.wait_for(among, SOON).map(drop)
 }
 
-/// Waits until a packet is said to have arrived over a pod's interface.
+/// Waits until a packet was delivered over a pod's interface.
 fn wait_delivered(tracer: &mut Tracer, to: &Pod) -> Result<()> {
     let arrived = |value: &Value| {
         is(value, "tracer.journey/2")
@@ -64,9 +64,8 @@ fn wait_delivered(tracer: &mut Tracer, to: &Pod) -> Result<()> {
     tracer.wait_for(arrived, SOON).map(drop)
 }
 
-/// Waits until drops are watched where a flow's packets arrive. A pod's interface
-/// may be found, by its MAC address, before the pod has its address, by which its
-/// namespace is found.
+/// Waits until drops are watched where a flow's packets arrive. tracer may find a pod's interface
+/// by its MAC address before the pod has its address, by which tracer finds the pod's namespace.
 fn wait_watched(tracer: &mut Tracer, flow: &Flow) -> Result<()> {
     let end = Instant::now() + SOON;
     let mut last = 0;
@@ -84,10 +83,10 @@ fn wait_watched(tracer: &mut Tracer, flow: &Flow) -> Result<()> {
     }
 }
 
-/// What may be said of packets while a pod restarts or a device is made anew: nothing
-/// that rests on what was not seen, but that a ping has come to its pod and was not
-/// answered, for a pod may get packets before it has a route. Of those as many are
-/// right as `pings` got no answer.
+/// Checks the verdicts on packets while a pod restarts or a device is replaced. No verdict may rest
+/// on unseen packets, with one exception: a ping may have reached its pod without an answer,
+/// because a pod may get packets before it has a route. As many of these verdicts are right as
+/// `pings` got no answer.
 fn check_honest(journeys: &[Value], pings: Tally) {
     let mut unanswered = HashSet::new();
     for journey in journeys {
@@ -102,7 +101,7 @@ fn check_honest(journeys: &[Value], pings: Tally) {
             unanswered.insert(journey["id"].as_u64().expect("a number"));
         }
     }
-    // An answer that came later than the follow waits is no missing one.
+    // An answer after the hold time is not a missing answer.
     for journey in journeys {
         if let Some(question) = journey["answers"].as_u64() {
             unanswered.remove(&question);
@@ -122,7 +121,7 @@ fn check_one_honest(journey: &Value) {
         kinds.iter().any(|kind| verdict["kind"] == *kind),
         "{journey:#}"
     );
-    // What was answered arrived, wherever it was seen last.
+    // An answered packet has arrived, wherever it was seen last.
     let answered = journey["answered_by"].is_u64();
     if verdict["kind"] == "delivered" && !answered && !is_neighbour(journey) {
         let hops = seen(journey);
@@ -131,7 +130,7 @@ fn check_one_honest(journey: &Value) {
     }
 }
 
-/// A pod of the two restarts while the other one pings it.
+/// One of the two pods restarts while the other one pings it.
 fn restarts(wiring: Wiring, restarted: usize, renamed: bool) -> Result<()> {
     let mut lab = lab(wiring)?;
     let mut tracer = follow(&lab, &[])?;
@@ -161,7 +160,7 @@ fn restarts(wiring: Wiring, restarted: usize, renamed: bool) -> Result<()> {
         !tally.is_complete(),
         "{tally:?}: there was nobody meanwhile"
     );
-    // From here on it is a network without a fault.
+    // From here on, the network has no fault.
     lab.ready()?;
     wait_watched(&mut tracer, &pings)?;
     let between = tracer.take_journeys();
@@ -191,8 +190,8 @@ fn restarts(wiring: Wiring, restarted: usize, renamed: bool) -> Result<()> {
     Ok(())
 }
 
-/// Nothing was lost. What a node kept while it asked for the pod may come after
-/// the time for which this follow waits.
+/// Checks that nothing was lost. Packets that a node held while it asked for the pod may come after
+/// the hold time.
 pub(crate) fn check_accounting(summary: &Value) {
     let accounting = &summary["accounting"];
     assert_eq!(accounting["balances"], true, "{accounting}");
@@ -220,7 +219,7 @@ fn under_the_same_names_again() -> Result<()> {
         .try_for_each(|wiring| restarts(wiring, 1, false))
 }
 
-/// As a daemon does that is started with another setting.
+/// A daemon that starts with another setting replaces its tunnel device.
 #[test]
 fn the_tunnel_is_made_anew() -> Result<()> {
     for wiring in WIRINGS {
@@ -256,7 +255,7 @@ fn the_tunnel_is_made_anew() -> Result<()> {
     Ok(())
 }
 
-/// The programs know no other ports than those of the start.
+/// The programs know only the ports from the start.
 #[test]
 fn a_tunnel_with_another_port_is_said() -> Result<()> {
     let lab = lab(Wiring::Flannel)?;
@@ -271,7 +270,7 @@ fn a_tunnel_with_another_port_is_said() -> Result<()> {
     Ok(())
 }
 
-/// Their own interfaces are observed again, too, and what they drop.
+/// The pod's own interface is observed again, and so are the pod's drops.
 #[test]
 fn inside_a_pod_that_restarts() -> Result<()> {
     let mut lab = lab(Wiring::Flannel)?;
@@ -315,7 +314,7 @@ fn inside_a_pod_that_restarts() -> Result<()> {
     Ok(())
 }
 
-/// A busy node: others come and go beside the followed flow.
+/// A busy node: unrelated interfaces come and go beside the followed flow.
 #[test]
 fn a_hundred_strangers_come_and_go() -> Result<()> {
     let lab = lab(Wiring::Flannel)?;
@@ -336,8 +335,7 @@ fn a_hundred_strangers_come_and_go() -> Result<()> {
     Ok(())
 }
 
-/// The pod that its owner starts instead may be anywhere: only who has new cluster
-/// objects could know.
+/// The pod that the owner starts instead may be anywhere. Only new cluster objects would tell.
 #[test]
 fn a_pod_that_stays_away_is_said_to_be_gone() -> Result<()> {
     let lab = lab(Wiring::Flannel)?;

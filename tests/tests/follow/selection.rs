@@ -1,4 +1,4 @@
-//! tracer shows exactly those packets on a node that were asked for.
+//! tracer shows exactly the requested packets of a node.
 
 use std::{collections::BTreeSet, thread, time::Duration};
 

@@ -1,7 +1,6 @@
-//! Services that lead to their endpoints in other ways than by a cluster IP and at random: by
-//! an external address from within the cluster, by no address of their own, with the node's
-//! address for every client, with a client's endpoint kept, with endpoints of the client's
-//! node alone.
+//! Services that lead to their endpoints in other ways than by a cluster IP and at random. Clients
+//! use an external address from within the cluster, or a headless Service. Every client may get the
+//! node's address, keep its endpoint, or get endpoints of its own node only.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -20,10 +19,10 @@ use crate::{
     services::{ends, translations},
 };
 
-/// How many connections each protocol has.
+/// The number of connections for each protocol.
 const COUNT: u64 = 6;
 
-/// Two nodes with two pods each, and a Service with an endpoint on each: TCP and UDP.
+/// Two nodes with two pods each, and a TCP and UDP Service with an endpoint on each node.
 fn lab(proxy: Proxy, alter: impl FnOnce(&mut Service)) -> Result<(Lab, Service)> {
     let mut lab = Lab::new(&LabSpec {
         pods_per_node: 2,
@@ -36,9 +35,9 @@ fn lab(proxy: Proxy, alter: impl FnOnce(&mut Service)) -> Result<(Lab, Service)>
     Ok((lab, service))
 }
 
-/// Uses a Service at an address while it is followed. Checks that all that was sent is
-/// delivered, all its way, where endpoints say that it was served; returns the kinds of
-/// translations that there were of the questions, and how each endpoint served.
+/// Uses a Service at an address during a follow. Checks that all packets are delivered on their
+/// whole way to the endpoints that served them. Returns the kinds of the questions' translations,
+/// and what each endpoint served.
 fn check(
     lab: &Lab,
     service: &Service,
@@ -88,7 +87,7 @@ fn check(
             true => [client, endpoints[index]],
             false => [endpoints[index], client],
         };
-        // The bridge may hand a frame to its own device on the way to a port of it.
+        // The bridge may pass a frame to its own device on the way to one of its ports.
         if from.node != to.node {
             assert_eq!(seen(journey), between_pods(lab, from, to), "{journey:#}");
         }
@@ -114,7 +113,7 @@ fn only(kinds: &str) -> BTreeSet<String> {
     BTreeSet::from([kinds.to_owned()])
 }
 
-/// A headless Service's clients know its endpoints: nothing is translated.
+/// Clients of a headless Service know its endpoints, so there is no translation.
 #[test]
 fn a_headless_service() -> Result<()> {
     let (lab, service) = lab(Proxy::Iptables, |service| {
@@ -129,7 +128,7 @@ fn a_headless_service() -> Result<()> {
     Ok(())
 }
 
-/// With `sessionAffinity: ClientIP`, one endpoint has all of a client's connections.
+/// With `sessionAffinity: ClientIP`, one endpoint gets all of a client's connections.
 #[test]
 fn a_client_keeps_its_endpoint() -> Result<()> {
     let (lab, service) = lab(Proxy::Nftables, |service| service.keeps_clients = true)?;
@@ -141,8 +140,8 @@ fn a_client_keeps_its_endpoint() -> Result<()> {
     Ok(())
 }
 
-/// With `internalTrafficPolicy: Local`, the endpoint on the client's node has all of it; where
-/// there is none, nothing arrives.
+/// With `internalTrafficPolicy: Local`, the endpoint on the client's node gets all connections.
+/// Without such an endpoint, no packet arrives.
 #[test]
 fn endpoints_of_the_clients_node_alone() -> Result<()> {
     for proxy in [Proxy::Iptables, Proxy::Nftables] {

@@ -1,6 +1,6 @@
-//! What pods send to Services, whose addresses no interface has. A packet and its translation
-//! are one journey, which ends at an endpoint; who that is, connection tracking of the
-//! client's node knows, and the endpoints count what they have answered.
+//! Pods' packets to Services, whose addresses no interface has. A packet and its translation are
+//! one journey, which ends at an endpoint. Connection tracking of the client's node knows the
+//! endpoint, and the endpoints count their answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use crate::{
     recordings,
 };
 
-/// How many connections each protocol and IP version has.
+/// The number of connections for each protocol and IP version.
 const COUNT: u64 = 12;
 
 /// The ports of a Service, TCP and UDP.
@@ -34,7 +34,7 @@ fn ports() -> Vec<ServicePort> {
 fn lab(proxy: Proxy, endpoints: &[usize]) -> Result<(Lab, Service)> {
     let mut lab = Lab::new(&LabSpec {
         pods_per_node: 2,
-        // As Flannel's CNI configuration has it: without it, no pod reaches itself.
+        // Flannel's CNI configuration has this. Without it, no pod reaches itself.
         hairpin: true,
         ..LabSpec::default()
     })?;
@@ -42,8 +42,8 @@ fn lab(proxy: Proxy, endpoints: &[usize]) -> Result<(Lab, Service)> {
     Ok((lab, service))
 }
 
-/// Uses a Service by TCP and UDP, of both IP versions, while the follow runs. Returns what was
-/// served by each, in this order.
+/// Uses a Service by TCP and UDP, with both IP versions, during the follow. Returns the results of
+/// each, in this order.
 fn use_service(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Served>> {
     let endpoints: Vec<&Pod> = lab.endpoints_of(service).collect();
     let [tcp, udp] = [0, 1].map(|port| (&endpoints[..], service.ports[port].target));
@@ -57,7 +57,7 @@ fn use_service(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Served>
     Ok(served)
 }
 
-/// Follows a client with arguments for the destination while it uses a Service.
+/// Follows a client that uses a Service. The arguments name the destination.
 fn follow(
     lab: &Lab,
     client: &Pod,
@@ -75,7 +75,7 @@ fn follow(
     Ok((between_ends(finished), served))
 }
 
-/// The journeys of what the ends sent each other while they were followed.
+/// Keeps only the journeys between the ends during the follow.
 fn between_ends(mut finished: Finished) -> Finished {
     let between = |journey: &mut Value| !is_neighbour(journey) && !is_before_start(journey);
     finished.journeys = finished.journeys.extract_if(.., between).collect();
@@ -88,7 +88,7 @@ fn end(value: &Value) -> Result<SocketAddr> {
     Ok(SocketAddr::new(address, u16::try_from(port)?))
 }
 
-/// The source and destination that a journey's packet had at first.
+/// The first source and destination of a journey's packet.
 pub(crate) fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
     let packet = &journey["packet"];
     let end = |side: &str| -> Result<SocketAddr> {
@@ -99,7 +99,7 @@ pub(crate) fn ends(journey: &Value) -> Result<[SocketAddr; 2]> {
     Ok([end("src")?, end("dst")?])
 }
 
-/// The translations of a journey: their kinds, from where, to where.
+/// The translations of a journey: their kinds, and the addresses before and after.
 pub(crate) fn translations(journey: &Value) -> Result<Vec<(&str, SocketAddr, SocketAddr)>> {
     let hops = journey["hops"].as_array().context("hops")?;
     let all = hops.iter().filter_map(|hop| hop["translations"].as_array());
@@ -110,8 +110,7 @@ pub(crate) fn translations(journey: &Value) -> Result<Vec<(&str, SocketAddr, Soc
     all.collect()
 }
 
-/// The connections with a Service that a client's node translates, as connection tracking
-/// knows them.
+/// The connections with a Service in the connection tracking of a client's node.
 fn known(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Translated>> {
     let mut all = Vec::new();
     for v6 in [false, true] {
@@ -122,7 +121,7 @@ fn known(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Translated>> 
     Ok(all)
 }
 
-/// A way without the bridge that a packet to the same node may go out of: the bridge gives it
+/// The alternative way without the bridge for a packet to the same node. The bridge passes a packet
 /// to its own device only if it does not know the new destination's neighbour entry yet
 /// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge).
 fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
@@ -137,9 +136,9 @@ fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
     way
 }
 
-/// Checks that each packet of a client and a Service was delivered, all its way, with one
-/// translation: to the endpoint that connection tracking knows. Returns how many connections
-/// each endpoint had, by its address and port.
+/// Checks that each packet between a client and a Service was delivered on its whole way, with one
+/// translation: to the endpoint in connection tracking. Returns the number of connections of each
+/// endpoint, by its address and port.
 pub(crate) fn check(
     lab: &Lab,
     client: &Pod,
@@ -187,7 +186,7 @@ pub(crate) fn check(
     Ok(connections.into_iter().map(count).collect())
 }
 
-/// How many connections endpoints say that they had, by address and port.
+/// The number of connections that endpoints counted, by address and port.
 fn counted(lab: &Lab, service: &Service, served: &[Served]) -> BTreeMap<SocketAddr, u64> {
     let mut counts = BTreeMap::new();
     for (index, served) in served.iter().enumerate() {
@@ -201,8 +200,7 @@ fn counted(lab: &Lab, service: &Service, served: &[Served]) -> BTreeMap<SocketAd
     counts
 }
 
-/// Keeps a recording of a little traffic with an endpoint on the other node, if it is to be
-/// made.
+/// Records a little traffic with an endpoint on the other node, if the recording is wanted.
 fn keep_clean(proxy: Proxy) -> Result<()> {
     let recording = recordings::fault(&format!("service-{proxy:?}-clean").to_lowercase());
     if recording.arguments().next().is_none() {
@@ -254,7 +252,7 @@ fn a_service_by_nftables() -> Result<()> {
     on_both_nodes(Proxy::Nftables)
 }
 
-/// By the number of a port, and by its name: nothing of the other port is told.
+/// The follow selects a port by its number, and by its name. The other port is not shown.
 #[test]
 fn one_port_of_a_service() -> Result<()> {
     let (lab, service) = lab(Proxy::Iptables, &[2])?;
@@ -271,8 +269,8 @@ fn one_port_of_a_service() -> Result<()> {
     Ok(())
 }
 
-/// Whoever follows a pod by its name sees what reaches it by a Service, and not what went to
-/// another endpoint.
+/// A follow of a pod by its name shows packets that reach the pod by a Service, and not the packets
+/// to another endpoint.
 #[test]
 fn a_pod_behind_a_service() -> Result<()> {
     let (lab, service) = lab(Proxy::Iptables, &[1, 2])?;
@@ -286,7 +284,7 @@ fn a_pod_behind_a_service() -> Result<()> {
     Ok(())
 }
 
-/// A pod that is its own Service's endpoint: its node's address comes in its place.
+/// A pod is an endpoint of its own Service. Its node's address replaces the pod's.
 #[test]
 fn a_pod_reaches_itself() -> Result<()> {
     for proxy in [Proxy::Iptables, Proxy::Nftables] {
@@ -294,7 +292,7 @@ fn a_pod_reaches_itself() -> Result<()> {
         let client = &lab.pods[0];
         let name = pod(client);
         let (finished, _) = follow(&lab, client, &service, &["--dst-pod", &name])?;
-        // At once: the table forgets datagrams after half a minute.
+        // This must come soon: the table forgets datagrams after half a minute.
         let known = known(&lab, client, &service)?;
         let mut connections = BTreeSet::new();
         for journey in &finished.journeys {
@@ -302,7 +300,7 @@ fn a_pod_reaches_itself() -> Result<()> {
             let node = lab.node_of(client);
             let way = ["ingress", "egress"].map(|way| point(node, &client.veth, way));
             assert_eq!(directly(&lab, seen(journey)), way, "{journey:#}");
-            // The client as it was, and as its node made it.
+            // The client's original address, and the node's replacement.
             let changes: BTreeSet<[SocketAddr; 2]> = translations(journey)?
                 .into_iter()
                 .map(|(_, from, to)| [from, to])
@@ -323,7 +321,7 @@ fn a_pod_reaches_itself() -> Result<()> {
     Ok(())
 }
 
-/// What is sent to a Service without endpoints is refused by the node.
+/// A node rejects packets to a Service without endpoints.
 #[test]
 fn a_service_without_endpoints() -> Result<()> {
     for proxy in [Proxy::Iptables, Proxy::Nftables] {
@@ -350,7 +348,7 @@ fn a_service_without_endpoints() -> Result<()> {
         check_balance(&finished.summary);
         let is_syn = |journey: &&Value| journey["packet"]["tcp"]["flags"] == "SYN";
         let syns: Vec<&Value> = finished.journeys.iter().filter(is_syn).collect();
-        // IPv6's sender asks again, in spite of the answer.
+        // The IPv6 sender tries again, in spite of the answer.
         assert!(syns.len() >= 4, "{syns:#?}");
         for journey in syns {
             assert_eq!(journey["verdict"]["kind"], "refused", "{journey:#}");
@@ -360,8 +358,8 @@ fn a_service_without_endpoints() -> Result<()> {
     Ok(())
 }
 
-/// A node that uses a Service itself, and by its own node port: its packets are translated
-/// before they are seen, and those by a node port come from the node's address as well.
+/// A node uses a Service itself, and by its own node port. Its packets are translated before they
+/// are seen. Packets by a node port also get the node's address as their source.
 #[test]
 fn a_node_uses_a_service() -> Result<()> {
     for proxy in [Proxy::Iptables, Proxy::Nftables] {
@@ -402,8 +400,8 @@ fn a_node_uses_a_service() -> Result<()> {
                 *count.or_insert(0) += 1;
             }
         }
-        // The other node translates what comes to its port; all else this one does, before
-        // the packet leaves.
+        // The other node translates packets to its own port. This node translates all others before
+        // they leave.
         let of_pod = |v6| SocketAddr::new(endpoint.address(v6), 8080);
         let expected = [
             ((of_pod(false), 0), 6),

@@ -1,4 +1,4 @@
-//! Pods whose interfaces have no other end on their node.
+//! Pods whose interfaces have no peer on their node.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ fn pods_with_ipvlan_that_nodes_route_for() -> Result<()> {
     check(Wiring::IpvlanL3)
 }
 
-/// In mode private, pods of one node do not hear each other: nobody answers ARP.
+/// In mode private, pods of one node do not hear each other, so no pod answers ARP.
 #[test]
 fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
     let lab = Lab::new(&LabSpec {
@@ -77,7 +77,7 @@ fn pods_with_macvlan_that_must_not_hear_each_other() -> Result<()> {
     assert_eq!(journey["verdict"]["kind"], "dropped", "{journey:#}");
     assert_eq!(journey["verdict"]["cause"], "neighbour", "{journey:#}");
     assert_eq!(journey["verdict"]["drop"]["netns"], pod(a), "{journey:#}");
-    // The other node's still does.
+    // A pod of the other node still answers.
     assert!(
         Flow::new(a, other)
             .ping(1, Duration::from_millis(2))?

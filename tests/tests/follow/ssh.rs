@@ -1,4 +1,4 @@
-//! Agents of machines that ssh logs in to, which a shell's script stands for.
+//! Agents of machines that ssh logs in to. A shell script imitates ssh.
 
 use std::{
     env, fs,
@@ -31,7 +31,7 @@ fn script(directory: &Path, name: &str, text: &str) -> Result<()> {
     )?)
 }
 
-/// A stand-in for ssh: it takes its options, and has a shell run the rest, as sshd would.
+/// Makes an imitation of ssh: it takes ssh's options, and has a shell run the rest, as sshd would.
 fn ssh(directory: &Path, runs: &str) -> Result<()> {
     let text = format!(
         "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\n\
@@ -40,7 +40,7 @@ fn ssh(directory: &Path, runs: &str) -> Result<()> {
     script(directory, "ssh", &text)
 }
 
-/// A follow of all between the first two pods, whose second node ssh leads to.
+/// A follow of all traffic between the first two pods. ssh leads to the second node.
 fn follow(lab: &Lab, mut program: Command) -> Result<Tracer> {
     let [a, b] = [0, 1].map(|index| pod(&lab.pods[index]));
     program.args(["follow", "-o", "json", "--src-pod", &a, "--dst-pod", &b]);
@@ -53,7 +53,7 @@ fn follow(lab: &Lab, mut program: Command) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// Everything arrives, and is seen to.
+/// Checks that everything arrives and is shown.
 fn check_follow(lab: &Lab, tracer: Tracer) -> Result<()> {
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
     assert!(flow.ping(3, Duration::from_millis(5))?.is_complete());
@@ -66,8 +66,8 @@ fn check_follow(lab: &Lab, tracer: Tracer) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the program with another beside it for machines as this one is. What is tested
-/// need not be static: the one beside it is, for all that it knows.
+/// A copy of the program, with another copy beside it for machines of this architecture. The tested
+/// program need not be static, so the copy beside it only stands for the static one.
 fn client(directory: &Path) -> Result<String> {
     let client = directory.join("client");
     fs::create_dir(&client)?;
@@ -83,7 +83,7 @@ fn client(directory: &Path) -> Result<String> {
 fn a_host_is_reached_by_ssh() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let directory = lab.directory()?;
-    // There, `tracer` is in the path, and the node's own namespace is the login's.
+    // On that host, `tracer` is in the path, and the node's namespace is the login's.
     let agent = agent_command(&lab.nodes[1])?
         .replace(" agent ", " \"$@\" ")
         .replace("--stdio ", "");
@@ -93,15 +93,15 @@ fn a_host_is_reached_by_ssh() -> Result<()> {
     check_follow(&lab, tracer)
 }
 
-/// The program goes into a folder in which programs may run, and goes when its agent does:
-/// also if the follow was killed.
+/// The program is copied into a folder in which programs may run, and is removed when its agent
+/// ends, also if the follow was killed.
 #[test]
 fn a_host_without_tracer_is_given_it() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let directory = lab.directory()?;
     let far = directory.join("far");
     fs::create_dir(&far)?;
-    // There, no program may run from /dev/shm, and /tmp is the machine's own.
+    // On that host, no program may run from /dev/shm, and /tmp belongs to the machine.
     let node = lab.nodes[1].netns.path.display();
     ssh(
         &directory,
@@ -134,7 +134,7 @@ fn a_host_without_tracer_is_given_it() -> Result<()> {
     wait_gone()
 }
 
-/// What is wrong there is told in one sentence, with what to do.
+/// A problem on the host is one sentence, which says what to do.
 #[test]
 fn a_host_that_takes_no_agent_says_why() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;

@@ -1,4 +1,4 @@
-//! The wire between the nodes, where nobody watches.
+//! The wire between the nodes, which no agent watches.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tracer_tests::{
     traffic::Flow,
 };
 
-/// The far node's programs have seen no packet since they began, and so may not
-/// work: that its devices receive none is what says so.
+/// The far node's programs have seen no packet since their start, so they may not work. The
+/// counters of its devices show that no packet came.
 #[test]
 fn where_nothing_comes_in_at_all_it_is_lost() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     let flow = Flow::new(a, b);
-    // From here on everybody knows everybody's MAC address.
+    // From here on, all neighbours are known.
     assert!(flow.ping(2, Duration::from_millis(10))?.is_complete());
     let known = format!(
         "ip neighbour replace {} lladdr {} dev {} nud permanent",

@@ -1,6 +1,5 @@
-//! Clean traffic over every wiring of nodes and pods besides the usual one. On a
-//! kernel that has no IP-in-IP, `cargo xtask kernels` runs those with it on one
-//! that has.
+//! Clean traffic over every wiring besides the usual one. If this kernel has no IP-in-IP, `cargo
+//! xtask kernels` runs those tests on a kernel that has.
 
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ use crate::{
     recordings::{self, keep_clean},
 };
 
-/// Between two nodes, with the usual device names and with misleading ones, and on one:
-/// what holds of a lab and two of its pods.
+/// Runs a check on labs and two of their pods: between two nodes with the usual device names and
+/// with misleading ones, and on one node.
 pub(crate) fn in_each_lab(
     wiring: Wiring,
     check: impl Fn(&Lab, [&Pod; 2], Names) -> Result<()>,
@@ -54,8 +53,7 @@ pub(crate) fn check(wiring: Wiring) -> Result<()> {
     })
 }
 
-/// What `--dry-run` says of a follow of two pods, which must be that there is
-/// nothing odd.
+/// The output of `--dry-run` for a follow of two pods, which must contain no warning.
 pub(crate) fn plan_of(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<String> {
     let mut args = vec!["follow".to_owned(), "--dry-run".to_owned()];
     args.extend(lab.agent_args()?);
@@ -71,11 +69,10 @@ pub(crate) fn plan_of(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<String> {
     Ok(looked.stdout)
 }
 
-/// Traffic of all kinds between two pods, each packet of which is delivered,
-/// along its way.
+/// Checks all kinds of traffic between two pods: each packet is delivered along its way.
 pub(crate) fn check_flows(lab: &Lab, [a, b]: [&Pod; 2]) -> Result<()> {
     let ends = ["--src-pod", &pod(a), "--dst-pod", &pod(b)];
-    // A megabyte at once may be above the usual budget, which would cut it off.
+    // A megabyte at once may exceed the usual budget, which would sample it.
     let follow = ends.into_iter().chain(["--budget", "1000000"]);
     let mut tracer = Tracer::follow(lab, follow)?;
     tracer.wait_started(LIMIT)?;
@@ -182,8 +179,7 @@ fn pods_over_ipsec_with_a_device() -> Result<()> {
     check(Wiring::IpSec)
 }
 
-/// The far node's end of the tunnel is down: what came as far as that node is
-/// dropped there.
+/// The far node's tunnel device is down, and the node drops the packets that reach it.
 fn check_far_end_down(wiring: Wiring) -> Result<()> {
     if wiring.is_for_another_kernel()? {
         return Ok(());
@@ -208,9 +204,9 @@ fn check_far_end_down(wiring: Wiring) -> Result<()> {
         let is_it = |value: &Value| value["packet"]["icmp"]["type"] == echo_request;
         let journey = tracer.wait_for(is_it, LIMIT)?;
         let verdict = &journey["verdict"];
-        // Of some, the sender's node passes on that it was refused.
+        // With some wirings, the sender's node forwards an ICMP error.
         check_stopped(&journey);
-        // IPsec's devices, once the kernel has them, are asked, too.
+        // With IPsec in the kernel, its policies may drop the packet, too.
         let causes = ["no-tunnel", "xfrm"];
         assert!(
             causes.iter().any(|cause| verdict["cause"] == *cause),
@@ -254,8 +250,8 @@ fn the_far_end_is_down_over_ip_in_ipv6() -> Result<()> {
     check_far_end_down(Wiring::IpInV6)
 }
 
-/// What the tunnel has encrypted nobody can follow: it is said beforehand, and
-/// what gets lost there is lost between its ends, not between uplinks.
+/// Encrypted packets cannot be followed in the tunnel. tracer says so at the start. A loss there is
+/// between the tunnel's ends, not between uplinks.
 fn check_lost_encrypted(wiring: Wiring, kind: &str) -> Result<()> {
     if wiring.is_for_another_kernel()? {
         return Ok(());

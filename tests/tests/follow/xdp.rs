@@ -1,5 +1,4 @@
-//! Packets at XDP of the uplinks, before there is an sk_buff, and what becomes of
-//! them between there and tc.
+//! Packets at XDP of the uplinks, before there is an sk_buff, and their fate between XDP and tc.
 
 use std::{
     slice,
@@ -21,7 +20,7 @@ use crate::{
     expected::{check_balance, check_clean, is_before_start, is_neighbour, pod},
 };
 
-/// What the kernel says is attached to XDP of a node's uplink.
+/// The kernel's description of the program at XDP of a node's uplink.
 pub(crate) fn xdp_of(node: &Node) -> Result<Option<String>> {
     let link = node
         .netns
@@ -30,8 +29,8 @@ pub(crate) fn xdp_of(node: &Node) -> Result<Option<String>> {
     Ok(program.map(|line| line.trim().to_owned()))
 }
 
-/// Waits until nothing is attached to XDP of the uplinks: the kernel tidies up after a
-/// process when that has ended, not before.
+/// Waits until nothing is attached to XDP of the uplinks: the kernel cleans up after the end of a
+/// process, not before.
 pub(crate) fn wait_until_detached(lab: &Lab) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     for node in &lab.nodes {
@@ -43,7 +42,7 @@ pub(crate) fn wait_until_detached(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// A follow of all that two pods send, at XDP as `xdp` says.
+/// A follow of all packets between two pods, at XDP as `xdp` says.
 pub(crate) fn follow(
     lab: &Lab,
     [a, b]: [&Pod; 2],
@@ -60,7 +59,7 @@ fn is_at_xdp(hop: &Value) -> bool {
     hop["hook"] == "xdp"
 }
 
-/// The hops of a journey at XDP; the journey goes on without them.
+/// Takes the hops at XDP out of a journey.
 fn take_xdp(journey: &mut Value) -> Result<Vec<Value>> {
     let hops = journey["hops"].as_array_mut().context("hops")?;
     let (xdp, others) = std::mem::take(hops).into_iter().partition(is_at_xdp);
@@ -68,7 +67,7 @@ fn take_xdp(journey: &mut Value) -> Result<Vec<Value>> {
     Ok(xdp)
 }
 
-/// A program for an address that nobody has.
+/// A program for an address that no device has.
 pub(crate) fn idle(hook: Hook) -> Program {
     Program {
         hook,
@@ -79,8 +78,8 @@ pub(crate) fn idle(hook: Hook) -> Program {
     }
 }
 
-/// Drops what comes in from a node's uplink for `to` inside VXLAN, before any program that
-/// is there.
+/// Drops packets for `to` inside VXLAN that come in from a node's uplink, before any existing
+/// program.
 fn drop_at(lab: &Lab, to: &Pod, hook: Hook) -> Result<Attached> {
     let node = lab.node_of(to);
     let program = Program {
@@ -93,8 +92,8 @@ fn drop_at(lab: &Lab, to: &Pod, hook: Hook) -> Result<Attached> {
     program.attach(&node.netns, &node.uplink)
 }
 
-/// Checks what is told of packets that were all delivered: all of each was seen at XDP of
-/// the uplink that it came in by, right before tc of it.
+/// Checks delivered journeys: each packet was seen at XDP of its incoming uplink, directly before
+/// the uplink's tc.
 fn check(lab: &Lab, pods: [&Pod; 2], journeys: &[Value]) -> Result<()> {
     for journey in journeys {
         let mut rest = journey.clone();
@@ -140,7 +139,7 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
         .map(|node| json!([node.name, node.uplink, "uplink"]))
         .collect();
     assert_eq!(at_xdp, uplinks, "{started:#}");
-    // In the driver, and it says what that changes.
+    // The program is in the driver, and a warning says what that changes.
     for node in &lab.nodes {
         let program = xdp_of(node)?.context("a program at XDP")?;
         assert!(program.starts_with("prog/xdp "), "{program}");
@@ -167,7 +166,7 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
             .iter()
             .filter_map(|journey| journey["hops"].as_array());
         seen_at_xdp += hops.flatten().filter(|hop| is_at_xdp(hop)).count();
-        // Super-packets left the sender, and segments came to XDP.
+        // Super-packets left the sender, and segments arrived at XDP.
         let is_super = |journey: &&Value| {
             let hops = journey["hops"].as_array().expect("hops");
             let is_cut = |hop: &Value| is_at_xdp(hop) && hop["segments"].as_u64() > Some(1);
@@ -180,7 +179,7 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
     check(&lab, pods, &finished.journeys)?;
     check_balance(&finished.summary);
     wait_until_detached(&lab)?;
-    // A recording tells the same.
+    // A replay shows the same.
     let replayed = run(["replay", recording, "-o", "json"])?;
     let mut replayed_at_xdp = 0;
     for line in replayed.stdout.lines() {
@@ -196,8 +195,7 @@ fn what_comes_in_is_seen_before_tc_and_is_the_same_journey() -> Result<()> {
     Ok(())
 }
 
-/// The journeys of echo requests that do not arrive, `fault` being there once the follow
-/// has started.
+/// The journeys of echo requests that do not arrive. `fault` is made once the follow has started.
 fn dropped<T>(lab: &Lab, fault: impl FnOnce() -> Result<T>) -> Result<Vec<Value>> {
     const COUNT: u64 = 20;
 
@@ -220,12 +218,12 @@ fn dropped<T>(lab: &Lab, fault: impl FnOnce() -> Result<T>) -> Result<Vec<Value>
     Ok(finished.journeys)
 }
 
-/// Somebody's program at tc that runs before tracer's: what it drops is never seen at tc.
+/// A foreign program at tc runs before tracer's: packets that it drops are never seen at tc.
 #[test]
 fn a_drop_by_a_program_between_xdp_and_tc_is_told() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let to = &lab.pods[1];
-    // Attached last, it is ahead.
+    // The last attached program is the first to run.
     for journey in dropped(&lab, || drop_at(&lab, to, Hook::TcxIngress))? {
         let verdict = &journey["verdict"];
         assert_eq!(verdict["kind"], "dropped", "{journey:#}");
@@ -260,7 +258,7 @@ fn a_drop_by_a_rule_at_the_uplink_is_told() -> Result<()> {
     Ok(())
 }
 
-/// Somebody's program is never replaced, and tracer says whose it is.
+/// tracer never replaces a foreign program, and names it.
 #[test]
 fn where_somebodys_program_is_attached_it_stays() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -313,8 +311,7 @@ fn killed_it_leaves_nothing_at_xdp() -> Result<()> {
     Ok(())
 }
 
-/// Names of interfaces: one that is on the way, one that the node has besides, and one that
-/// nobody has.
+/// Names of interfaces: one on the way, another one of the node, and one that does not exist.
 #[test]
 fn an_interface_that_is_not_there_is_a_sentence() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -332,7 +329,7 @@ fn an_interface_that_is_not_there_is_a_sentence() -> Result<()> {
     assert!(xdp_of(near)?.is_some());
     assert_eq!(xdp_of(far)?.is_some(), far.uplink == near.uplink);
     tracer.stop()?;
-    // A device whose driver has no XDP, and the mode that works there.
+    // The driver of this device has no XDP, and the message names the mode that works.
     let xdp = format!("--xdp={}", far.overlay);
     let (tracer, started) = follow(&lab, pods, &xdp, &[])?;
     let warnings = started["warnings"].to_string();
@@ -355,8 +352,8 @@ fn an_interface_that_is_not_there_is_a_sentence() -> Result<()> {
     Ok(())
 }
 
-/// What the wire loses is lost up to XDP where that is observed, and up to tc where it is
-/// not; what came before has arrived on both nodes.
+/// A packet that the wire loses is lost before XDP if that is observed, and otherwise before tc.
+/// Earlier packets have arrived on both nodes.
 #[test]
 fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
     const COUNT: u64 = 20;
@@ -364,7 +361,7 @@ fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let pods = [&lab.pods[0], &lab.pods[1]];
     let [near, far] = pods.map(|pod| lab.node_of(pod));
-    // Somebody's program keeps tracer's from the near node.
+    // A foreign program keeps tracer's from the near node's XDP.
     let _attached = idle(Hook::Xdp).attach(&near.netns, &near.uplink)?;
     let more = ["--hold", "1s", "--proto", "icmp"];
     let (mut tracer, _) = follow(&lab, pods, "--xdp", &more)?;
@@ -372,7 +369,7 @@ fn what_the_wire_loses_is_lost_up_to_xdp() -> Result<()> {
     for flow in [&there, &back] {
         assert!(flow.ping(COUNT, Duration::from_millis(2))?.is_complete());
     }
-    // Tunnels alone: that ARP fails would be another reason.
+    // The rule drops only tunnel packets: a failing ARP would be another cause.
     let nothing = format!(
         "table bridge somebody {{ chain forward {{ type filter hook forward priority 0; \
          udp dport {} drop\n}}\n}}\n",

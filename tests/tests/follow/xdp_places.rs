@@ -1,4 +1,4 @@
-//! Where XDP cannot be observed, and what is said then.
+//! Places where XDP cannot be observed, and the messages.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     xdp::{follow, idle, wait_until_detached, xdp_of},
 };
 
-/// The kernel allows no program below one on a device above (`dev_xdp_attach` in
+/// The kernel allows no program on a device if a device above it has one (`dev_xdp_attach` in
 /// net/core/dev.c).
 #[test]
 fn a_program_on_a_device_above_is_named() -> Result<()> {
@@ -49,11 +49,10 @@ fn a_program_on_a_device_above_is_named() -> Result<()> {
     Ok(())
 }
 
-/// Where tc has no place left, XDP is not observed alone: that place would have no number.
+/// Without a free place at tc, XDP is not observed either: its place would have no number.
 #[test]
 fn where_tc_cannot_be_observed_again_neither_is_xdp() -> Result<()> {
-    /// As many programs as a hook of tcx has room for (`bpf_mprog_attach` in
-    /// kernel/bpf/mprog.c).
+    /// The limit of programs at a hook of tcx (`bpf_mprog_attach` in kernel/bpf/mprog.c).
     const ROOM_AT_TCX: usize = 63;
 
     let lab = Lab::new(&LabSpec::default())?;
@@ -80,7 +79,7 @@ fn where_tc_cannot_be_observed_again_neither_is_xdp() -> Result<()> {
     tracer.wait_for(|value| of_uplink(value, "warnings"), LIMIT)?;
     assert_eq!(xdp_of(near)?, None);
 
-    // With room for them, all are there again.
+    // With free places, both are observed again.
     others.truncate(ROOM_AT_TCX / 2);
     lab.strangers(0, 1)?;
     let again = tracer.wait_for(|value| of_uplink(value, "points"), LIMIT)?;
@@ -96,8 +95,8 @@ fn where_tc_cannot_be_observed_again_neither_is_xdp() -> Result<()> {
     wait_until_detached(&lab)
 }
 
-/// The ports of a bridge are not observed, so that a bridge as uplink is observed at XDP
-/// itself, in generic mode, or not at all.
+/// The ports of a bridge are not observed. A bridge as uplink is therefore observed at its own XDP
+/// in generic mode, or not at all.
 #[test]
 fn a_bridge_as_uplink_is_observed_in_generic_mode_only() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -105,7 +104,7 @@ fn a_bridge_as_uplink_is_observed_in_generic_mode_only() -> Result<()> {
     let near = lab.node_of(pods[0]);
     let uplink = &near.uplink;
     let bridge = "outer0";
-    // What the uplink had, its bridge has.
+    // The bridge gets the uplink's addresses.
     let addresses = near
         .netns
         .run(&format!("ip -4 -o addr show dev {uplink}"))?;

@@ -1,5 +1,5 @@
-//! Labs go when they are dropped, when their test panics, and, by the hand of
-//! the next one, when their process is killed.
+//! Labs are removed when they are dropped, when their test panics, and by the next lab if their
+//! process was killed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -92,7 +92,7 @@ fn programs_end_with_their_lab_or_their_guard() -> Result<()> {
     Ok(())
 }
 
-/// A lab in a process of its own, and the names of its namespaces.
+/// A lab in a separate process, and the names of its namespaces.
 fn lab_elsewhere() -> Result<(Child, Vec<Netns>)> {
     let mut child = process::command(env!("CARGO_BIN_EXE_lab"))
         .env("TRACER_LAB_SEED", "0x2a")
@@ -138,7 +138,7 @@ fn a_lab_killed_while_it_is_made_leaves_nothing_for_long() -> Result<()> {
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()?;
-        // It says its seed just before it begins.
+        // The process prints its seed just before it makes the lab.
         let mut stderr = child.stderr.take().context("a pipe was asked for")?;
         stderr.read_exact(&mut [0; 1])?;
         let begun = Instant::now();
@@ -147,7 +147,7 @@ fn a_lab_killed_while_it_is_made_leaves_nothing_for_long() -> Result<()> {
         }
         child.kill()?;
         child.wait()?;
-        // The programs that it ran are killed with it, but end on their own time.
+        // Its programs are killed with it, but end a little later.
         let group = Pid::from_raw(child.id().cast_signed());
         while killpg(group, None) != Err(Errno::ESRCH) {
             assert!(begun.elapsed() < LIMIT, "something lives on");

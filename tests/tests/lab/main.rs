@@ -1,8 +1,7 @@
-//! The lab is what every other test believes in, so it is tested itself: that
-//! its network carries traffic, that its counts are true, and that nothing of
-//! it stays.
+//! Every other test relies on the lab, so these tests check the lab itself: its network carries
+//! traffic, its counts are true, and nothing of it stays behind.
 
-// What remains after a lab, however it ended.
+// The remains of labs after any kind of end.
 mod leftovers;
 
 use std::path::Path;
@@ -30,7 +29,7 @@ fn every_kind_of_traffic_arrives_whatever_the_names() -> Result<()> {
             names,
             ..LabSpec::default()
         })?;
-        // On another node, and on the same one.
+        // The other pod is on another node, and on the same one.
         for to in [&lab.pods[2], &lab.pods[1]] {
             for v6 in [false, true] {
                 let flow = Flow::new(&lab.pods[0], to).v6(v6);
@@ -165,7 +164,7 @@ fn objects_are_as_kubectl_prints_them() -> Result<()> {
 fn frames_are_sent_and_received_as_given() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let (pod, node) = (&lab.pods[0], &lab.nodes[0]);
-    // To nobody, with a VLAN tag, and an EtherType for experiments.
+    // The frame is for an unused address, with a VLAN tag and an EtherType for experiments.
     let frame = *b"\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x81\x00\x00\x07\x88\xb5 raw";
     let before = node.netns.received(&pod.veth)?;
     let socket = PacketSocket::open(&pod.netns, &pod.interface)?;

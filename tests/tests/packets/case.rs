@@ -4,7 +4,7 @@ use tracer_tests::raw::PacketSocket;
 
 use crate::stage::{Seen, Stage};
 
-/// Frames of one kind, and what must become of all of them together.
+/// Frames of one kind, and their expected results together.
 pub(crate) struct Case {
     what: String,
     frames: Vec<Vec<u8>>,
@@ -12,7 +12,7 @@ pub(crate) struct Case {
     or_twice: bool,
 }
 
-/// How often something was counted, and how journeys went: hops, verdict.
+/// The expected counts, and the journeys with their hops and verdicts.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Expected {
     unparsed: u64,
@@ -21,7 +21,7 @@ struct Expected {
 }
 
 impl Case {
-    /// Frames of which nothing is to be seen, unless it is said.
+    /// Frames that leave no trace, unless other calls expect one.
     pub(crate) fn new(what: impl Into<String>, frames: impl IntoIterator<Item = Vec<u8>>) -> Self {
         Self {
             what: what.into(),
@@ -31,19 +31,19 @@ impl Case {
         }
     }
 
-    /// Each cannot be read at so many points.
+    /// Expects that each frame is unparsed at this number of points.
     pub(crate) fn unparsed(mut self, points: u64) -> Self {
         self.expected.unparsed = points * self.frames.len() as u64;
         self
     }
 
-    /// Each cannot be read at one point or two, depending on the kernel.
+    /// Expects that each frame is unparsed at one point or at two, depending on the kernel.
     pub(crate) fn unparsed_once_or_twice(mut self) -> Self {
         self.or_twice = true;
         self.unparsed(1)
     }
 
-    /// Each makes a journey of so many hops.
+    /// Expects that each frame makes a journey with this number of hops.
     pub(crate) fn journey(mut self, hops: usize, verdict: &str) -> Self {
         let journey = (hops, verdict.to_owned());
         let journeys = &mut self.expected.journeys;
@@ -52,7 +52,7 @@ impl Case {
         self
     }
 
-    /// Sends the frames while the pods are followed, and compares.
+    /// Sends the frames during a follow of the pods, and compares the results.
     pub(crate) fn check(self, stage: &Stage, socket: &PacketSocket) -> Result<()> {
         self.check_with(stage, socket, &[])
     }

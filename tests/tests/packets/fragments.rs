@@ -6,13 +6,13 @@ use tracer_tests::raw::{Layout, Tap};
 
 use crate::stage::{PORT, Seen, Stage, addressed, delivered};
 
-/// Behind the bridge, up to which there are fragments, six points follow.
+/// The number of hops: the bridge, up to which headers are in fragments, and six points after it.
 const ALL: usize = 7;
-/// Where the IP header begins: drivers keep the Ethernet header linear.
+/// The offset of the IP header. Drivers keep the Ethernet header linear.
 const L3: usize = 14;
 
-/// A port of the first node's bridge, whose frames have their headers in page
-/// fragments. What comes in is from the first pod, by its addresses.
+/// A port of the first node's bridge, whose frames have their headers in page fragments. Its
+/// packets have the first pod's addresses.
 struct Port<'a> {
     stage: &'a Stage,
     tap: Tap,
@@ -22,7 +22,7 @@ impl<'a> Port<'a> {
     fn new(stage: &'a Stage) -> Result<Self> {
         let node = &stage.lab.nodes[0];
         let tap = Tap::open(&node.netns, "split0", Layout::Fragments)?;
-        // Else it would change the MTU of the bridge.
+        // Otherwise the port would change the MTU of the bridge.
         let mtu = stage.lab.pod_mtu;
         node.netns
             .run(&format!("ip link set dev split0 mtu {mtu}"))?;
@@ -32,7 +32,7 @@ impl<'a> Port<'a> {
         Ok(Self { stage, tap })
     }
 
-    /// To the bridge, from a station that nobody has heard of.
+    /// A frame to the bridge, from an unknown MAC address.
     fn frame(&self, kind: u16, packet: &[u8]) -> Vec<u8> {
         let bridge = &self.stage.lab.nodes[0].bridge_mac;
         addressed(ethernet(kind, packet), bridge, "02:00:00:00:00:02")
@@ -52,7 +52,7 @@ impl<'a> Port<'a> {
     }
 }
 
-/// Whatever the pod then makes of them.
+/// Checks that all frames reach the pod, whatever the pod does with them.
 fn assert_all_arrive(seen: &Seen, count: usize, hops: usize) {
     assert_eq!((seen.unparsed, seen.malformed), (0, 0));
     assert_eq!(seen.journeys.len(), count, "{:#?}", seen.journeys);
@@ -66,7 +66,7 @@ fn assert_all_arrive(seen: &Seen, count: usize, hops: usize) {
     }
 }
 
-/// Wherever the linear part ends, the same is read.
+/// The parsed headers do not depend on the end of the linear part.
 #[test]
 fn headers_cut_anywhere() -> Result<()> {
     let stage = Stage::new()?;
@@ -93,7 +93,7 @@ fn rare_headers_in_fragments() -> Result<()> {
     let mut datagram = udp(4000, PORT, &[7; 16]);
     let options = ipv4_with_options(UDP, from, to, &[1; 40], &datagram);
     let segment = ipv4(TCP, from, to, &tcp(4000, PORT, 1, &[]));
-    // IPv6 wants a checksum of UDP: with a wrong one nobody answers.
+    // IPv6 requires a UDP checksum. With a wrong one, the pod does not answer.
     datagram[6..8].copy_from_slice(&[0xba, 0xad]);
     let destination_options = [&[UDP, 0, 1, 4, 0, 0, 0, 0], &*datagram].concat();
     let frames = [
@@ -107,7 +107,7 @@ fn rare_headers_in_fragments() -> Result<()> {
     Ok(())
 }
 
-/// The first node receives what the second one's overlay device would send.
+/// The first node receives frames as the second node's overlay device sends them.
 #[test]
 fn tunnels_in_fragments() -> Result<()> {
     let stage = Stage::new()?;
@@ -124,7 +124,7 @@ fn tunnels_in_fragments() -> Result<()> {
     let outer = ipv4(UDP, there.underlay, here.underlay, &datagram);
     let frame = port.frame(IPV4, &outer);
     let seen = port.watch_cut(std::slice::from_ref(&frame))?;
-    // Bridge, overlay device, bridge, veth.
+    // The hops are bridge, overlay device, bridge, veth.
     assert_all_arrive(&seen, frame.len() - L3, 4);
     for journey in &seen.journeys {
         assert_eq!(journey["direction"], "reply");
@@ -147,14 +147,14 @@ fn short_frames_in_fragments() -> Result<()> {
         }
         Ok(())
     })?;
-    // Up to UDP's ports, then up to the end of its header.
+    // The first cuts are up to UDP's ports, the others up to the end of UDP's header.
     assert_eq!((seen.unparsed, seen.malformed), (23, 0));
     assert_eq!(seen.journeys.len(), 4, "{:#?}", seen.journeys);
     Ok(())
 }
 
-/// The drop's program does not read payloads in page fragments, as NICs deliver them that split
-/// headers. Packets that only their payloads tell apart are each found by their sk_buff.
+/// The program on `kfree_skb` does not read payloads in page fragments, as some NICs deliver them.
+/// Packets that differ only in their payloads are joined by their sk_buff.
 #[test]
 fn a_drop_whose_payload_is_in_fragments_is_its_packets() -> Result<()> {
     let stage = Stage::new()?;

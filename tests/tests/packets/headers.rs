@@ -6,27 +6,27 @@ use tracer_tests::frames::{
 use crate::case::Case;
 use crate::stage::{PORT, Stage};
 
-/// What the first node's IP layer refuses was seen before at two points: the
-/// pod's veth and the bridge.
+/// The number of points for packets that the first node's IP layer refuses: the pod's veth and the
+/// bridge.
 const REFUSED: u64 = 2;
-/// What it forwards is seen at six more: overlay and uplink of both nodes, the
-/// other's bridge and veth.
+/// The number of points for forwarded packets. Six more see them: overlay and uplink of both nodes,
+/// and the other node's bridge and veth.
 const FORWARDED: u64 = 8;
 const ALL: usize = FORWARDED as usize;
 
-/// Where the IP header begins.
+/// The offset of the IP header.
 const L3: usize = 14;
-/// Where the transport header begins, without IP options.
+/// The offset of the transport header, without IP options.
 const L4: usize = L3 + 20;
 
-/// The frame with one byte of another value.
+/// The frame with one byte replaced.
 fn with(frame: &[u8], at: usize, value: u8) -> Vec<u8> {
     let mut frame = frame.to_vec();
     frame[at] = value;
     frame
 }
 
-/// The frame cut to each of these lengths; what its headers say stays.
+/// The frame cut to each of these lengths, with its headers unchanged.
 fn cut(frame: &[u8], lengths: std::ops::Range<usize>) -> impl Iterator<Item = Vec<u8>> {
     lengths.map(|len| frame[..len].to_vec())
 }
@@ -60,18 +60,18 @@ fn short_frames() -> Result<()> {
     let question = stage.sent_by_pod(ARP, &arp_request(from, to));
     let cases = [
         Case::new("within the IPv4 header", cut(&datagram, L3..L4)).unparsed(REFUSED),
-        // A tunnel cannot be ruled out without the port.
+        // Without the port, the packet may be in a tunnel.
         Case::new("within UDP's ports", cut(&datagram, L4..L4 + 4)).unparsed(REFUSED),
         Case::new("behind UDP's ports", cut(&datagram, L4 + 4..L4 + 8)).journey(2, "dropped"),
-        // net/ipv4/ip_input.c ip_rcv_core: fewer bytes than the header states.
+        // net/ipv4/ip_input.c ip_rcv_core: the packet has fewer bytes than its header states.
         Case::new("within the payload", cut(&datagram, L4 + 8..L4 + 24)).journey(2, "dropped"),
         Case::new("within TCP's ports", cut(&segment, L4..L4 + 4)).unparsed(REFUSED),
         Case::new("within the TCP header", cut(&segment, L4 + 4..L4 + 32)).journey(2, "dropped"),
-        // An error could not be told.
+        // Without the type, it is unknown whether the message is an error.
         Case::new("before the ICMP header", cut(&echo, L4..L4 + 1)).unparsed(REFUSED),
         Case::new("within the ICMP header", cut(&echo, L4 + 1..L4 + 8)).journey(2, "dropped"),
         Case::new("ICMP without payload", cut(&echo, L4 + 8..L4 + 9)).journey(2, "dropped"),
-        // Whom the error concerns is said by the packet that it quotes.
+        // The quoted packet decides whether the error belongs to the follow.
         Case::new("before the quoted addresses", cut(&error, L4 + 8..L4 + 28)).unparsed(REFUSED),
         Case::new("within the quoted ports", cut(&error, L4 + 28..L4 + 32)).unparsed(REFUSED),
         Case::new("behind the quoted ports", cut(&error, L4 + 32..L4 + 36)).journey(2, "dropped"),
@@ -95,7 +95,7 @@ fn versions_and_header_lengths() -> Result<()> {
         )
         .unparsed(REFUSED),
         Case::new("header lengths below 20", words(0..5)).unparsed(REFUSED),
-        // What the header says can be read, but its checksum is wrong then.
+        // The header can be parsed, but its checksum is wrong.
         Case::new("options that are the payload", words(6..10)).journey(2, "dropped"),
         Case::new("options up to half of UDP's header", words(10..11)).journey(2, "dropped"),
         Case::new("options up to the end and beyond", words(11..16)).journey(2, "dropped"),
@@ -116,15 +116,15 @@ fn lengths_that_lie() -> Result<()> {
         stage.sent_by_pod(IPV4, &ipv4(UDP, from, to, &datagram))
     };
     let cases = [
-        // net/ipv4/ip_input.c ip_rcv_core: too short for a header, or longer than what is there.
+        // net/ipv4/ip_input.c ip_rcv_core: too short for a header, or longer than the packet.
         Case::new("less than a header", [0, 1, 19].map(total)).journey(2, "dropped"),
         Case::new("more than there is", [45, 1500, u16::MAX].map(total)).journey(2, "dropped"),
-        // The first node cuts off what is too much. The pod gives no reason for what is
-        // then too short for a header: net/ipv4/udp.c __udp4_lib_rcv.
+        // The first node cuts surplus bytes off. The pod gives no reason for a packet that is too
+        // short for a header: net/ipv4/udp.c __udp4_lib_rcv.
         Case::new("no transport header", [total(20)]).journey(ALL, "delivered"),
         Case::new("half a transport header", [total(24)]).journey(ALL, "delivered"),
-        // As on real Ethernet, whose frames have 60 bytes at least.
-        // UDP's length says more than is left: net/ipv4/udp.c __udp4_lib_rcv, in the pod.
+        // Real Ethernet frames are padded to at least 60 bytes. UDP's length exceeds the rest of
+        // the packet: net/ipv4/udp.c __udp4_lib_rcv, in the pod.
         Case::new("padding", [28, 29, 43].map(total)).journey(ALL, "dropped"),
         Case::new("of UDP", [0, 7, 25, u16::MAX].map(udp_len)).journey(ALL, "dropped"),
     ];
@@ -137,7 +137,7 @@ fn lengths_that_lie() -> Result<()> {
 fn tcp_data_offsets() -> Result<()> {
     let stage = Stage::new()?;
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
-    // 32 bytes of header, 8 of payload.
+    // The packet has 32 bytes of header and 8 of payload.
     let offset = |words: u8| {
         let mut segment = tcp(4000, PORT, u32::from(words) << 8, &[0; 8]);
         segment[12] = words << 4;
@@ -145,9 +145,9 @@ fn tcp_data_offsets() -> Result<()> {
     };
     let cases = [
         Case::new("less than a header", (0..5).map(offset)).journey(ALL, "dropped"),
-        // Nobody has made a checksum: net/ipv4/tcp_ipv4.c tcp_v4_rcv, in the pod.
+        // The checksum is missing: net/ipv4/tcp_ipv4.c tcp_v4_rcv, in the pod.
         Case::new("within the segment", (5..11).map(offset)).journey(ALL, "dropped"),
-        // It gives no reason for this one, as for what comes to a connection that closes.
+        // The kernel gives no reason for this one, as for packets to a closing connection.
         Case::new("beyond its end", (11..16).map(offset)).journey(ALL, "delivered"),
     ];
     cases
@@ -155,7 +155,7 @@ fn tcp_data_offsets() -> Result<()> {
         .try_for_each(|case| case.check(&stage, &stage.pod))
 }
 
-/// TCP options whose own lengths lie stop nobody who reads them.
+/// TCP options with wrong lengths do not stop the parser.
 #[test]
 fn tcp_options_that_lie() -> Result<()> {
     let stage = Stage::new()?;
@@ -172,13 +172,13 @@ fn tcp_options_that_lie() -> Result<()> {
         segment[20..32].copy_from_slice(&options);
         stage.sent_by_pod(IPV4, &ipv4(TCP, from, to, &segment))
     });
-    // Without a checksum the pod drops it.
+    // The pod drops a segment without a checksum.
     let case = Case::new("options", frames).journey(ALL, "dropped");
     case.check(&stage, &stage.pod)
 }
 
-/// The programs read more of DNS than of other datagrams, and any datagram may come to its
-/// port.
+/// The programs read more of DNS than of other datagrams, and any datagram may come to the port of
+/// DNS.
 #[test]
 fn what_is_on_the_port_of_dns() -> Result<()> {
     let stage = Stage::new()?;
@@ -191,7 +191,7 @@ fn what_is_on_the_port_of_dns() -> Result<()> {
     case.check(&stage, &stage.pod)
 }
 
-/// What is unusual is not broken.
+/// Unusual options are not broken options.
 #[test]
 fn ip_options() -> Result<()> {
     let stage = Stage::new()?;

@@ -9,7 +9,7 @@ const REFUSED: u64 = 2;
 const FORWARDED: u64 = 8;
 const ALL: usize = FORWARDED as usize;
 
-/// Where the transport header begins, without extension headers.
+/// The offset of the transport header, without extension headers.
 const L4: usize = 14 + 40;
 
 /// Next header numbers (RFC 8200, 4).
@@ -22,16 +22,15 @@ fn frame(stage: &Stage, next: u8, payload: &[u8]) -> Vec<u8> {
     stage.sent_by_pod(IPV6, &ipv6(next, from, to, payload))
 }
 
-/// A datagram to nobody: it cannot have the checksum that IPv6 demands, and
-/// is dropped at its destination without an answer.
+/// A datagram without the checksum that IPv6 requires. Its destination drops it without an answer.
 fn datagram() -> Vec<u8> {
     let mut datagram = udp(4000, PORT, &[0; 16]);
     datagram[6..8].copy_from_slice(&[0xba, 0xad]);
     datagram
 }
 
-/// A header of destination options with `units` of eight bytes beyond the
-/// first, and padding (RFC 8200, 4.2) in them.
+/// A header of destination options with `units` of eight bytes after the first, filled with padding
+/// (RFC 8200, 4.2).
 fn options(next: u8, units: u8) -> Vec<u8> {
     let padding = usize::from(units) * 8 + 4;
     let mut header = vec![
@@ -78,7 +77,7 @@ fn extension_headers() -> Result<()> {
             &[headers.collect::<Vec<_>>().concat(), datagram()].concat(),
         )
     };
-    // It claims to be longer than the packet.
+    // The header claims to be longer than the packet.
     let beyond = |units: u8| frame(&stage, OPTIONS, &[UDP, units, 1, 4, 0, 0, 0, 0]);
     let fragment = |offset: u16| {
         let mut header = vec![UDP, 0, 0, 0, 0, 0, 0, 7];
@@ -93,7 +92,7 @@ fn extension_headers() -> Result<()> {
         Case::new("a long one", [frame(&stage, OPTIONS, &long)]).journey(ALL, "dropped"),
         Case::new("beyond the end", [1, 10, 100, 255].map(beyond)).unparsed(FORWARDED),
         Case::new("cut short", [frame(&stage, OPTIONS, &[UDP, 0, 1])]).unparsed(FORWARDED),
-        // All of a packet, and parts that wait in the pod for the rest of theirs.
+        // A whole packet in one fragment, and fragments that wait in the pod for others.
         Case::new("an only fragment", [fragment(0)]).journey(ALL, "dropped"),
         Case::new("later fragments", [1, 0x100].map(fragment)).journey(ALL, "delivered"),
     ];

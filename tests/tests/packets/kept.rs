@@ -4,7 +4,7 @@ use tracer_tests::frames::all_kept;
 
 use crate::stage::Stage;
 
-/// What is shown of each, where it is shown; the others are unparsed.
+/// The expected journey of each frame that is shown. The others are unparsed.
 fn right(name: &str) -> Option<Value> {
     let ports = |src: u16, dst: u16| json!({"src_port": src, "dst_port": dst});
     let quote = |proto: &str, src: Value, dst: Value| json!({"icmp": {"quote": {"proto": proto, "src_port": src, "dst_port": dst}}});
@@ -37,7 +37,7 @@ fn right(name: &str) -> Option<Value> {
     })
 }
 
-/// Whether a value has all that is in another one.
+/// Whether a value contains all of another value.
 fn has(value: &Value, part: &Value) -> bool {
     match part {
         Value::Object(fields) => fields.iter().all(|(key, part)| has(&value[key], part)),
@@ -45,7 +45,7 @@ fn has(value: &Value, part: &Value) -> bool {
     }
 }
 
-/// The pods' addresses in place of those in the frame.
+/// Replaces the addresses in a frame by the pods'.
 fn between_pods(stage: &Stage, mut frame: Vec<u8>) -> Vec<u8> {
     let [from, to] = [0, 1].map(|pod| &stage.lab.pods[pod]);
     let kept = |last: u8| {
@@ -70,7 +70,7 @@ fn between_pods(stage: &Stage, mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// They come to the second node's uplink, for a station that nobody is.
+/// The frames arrive at the second node's uplink, for an unused MAC address.
 #[test]
 fn frames_as_networks_hold_them() -> Result<()> {
     let stage = Stage::new()?;

@@ -1,11 +1,10 @@
-//! Broken packets, of every kind that a network can hold, while the program
-//! follows the pods that they claim to be between. Each must end in the right
-//! counter or journey, the accounting must balance, and good packets beside
-//! them must be seen to arrive as ever.
+//! Broken packets, of every kind that a network can have, during a follow of the pods whose
+//! addresses they have. Each must end in the right counter or journey, and the sums must balance.
+//! Good packets beside them must be seen to arrive as usual.
 
-// Cases, and what is expected of them.
+// Cases with their expected results.
 mod case;
-// Headers in page fragments, as NICs that split headers deliver them.
+// Headers in page fragments, as some NICs deliver them.
 mod fragments;
 // Ethernet, IPv4, ARP and the transport headers, from a pod.
 mod headers;
@@ -15,9 +14,9 @@ mod ipv6;
 mod kept;
 // Frames with random bytes changed, by the thousand.
 mod mutations;
-// Follows, and frames that are sent meanwhile.
+// Follows with frames that are sent meanwhile.
 mod stage;
-// VXLAN and IP-in-IP that are cut short or nested, from the wire.
+// VXLAN and IP-in-IP with cut or nested headers, from the wire.
 mod tunnels;
 // VLAN tags, in the frame and beside it.
 mod vlan;

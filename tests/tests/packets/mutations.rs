@@ -5,13 +5,13 @@ use tracer_tests::rng::Rng;
 
 use crate::stage::{PORT, Stage, addressed};
 
-/// How many frames are sent from each of the two places.
+/// The number of frames from each of the two places.
 const FRAMES: usize = 2000;
 
-/// Room for all events of frames that come at once: none is to be lost here.
+/// Options with room for all events of frames that come at once, so that none is lost.
 const OPTIONS: &[&str] = &["--budget", "100000000", "--ring-size", "64MiB"];
 
-/// The packets that are followed, before they are changed.
+/// The followed packets, before they are changed.
 fn packets(stage: &Stage) -> Vec<(u16, Vec<u8>)> {
     let [from, to] = [0, 1].map(|pod| stage.lab.pods[pod].v4);
     let [from6, to6] = [0, 1].map(|pod| stage.lab.pods[pod].v6);
@@ -25,7 +25,7 @@ fn packets(stage: &Stage) -> Vec<(u16, Vec<u8>)> {
     ]
 }
 
-/// As the pod sends them.
+/// The frames as the pod sends them.
 fn sent_by_pod(stage: &Stage) -> Vec<Vec<u8>> {
     let packets = packets(stage).into_iter();
     packets
@@ -33,7 +33,7 @@ fn sent_by_pod(stage: &Stage) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// As the second node's uplink receives them, in one tunnel and in two.
+/// The frames as the second node's uplink receives them, in one tunnel and in two.
 fn from_wire(stage: &Stage) -> Vec<Vec<u8>> {
     let [from, to] = [0, 1].map(|node| &stage.lab.nodes[node]);
     let wrap = |frame: &[u8], to_mac: &str, from_mac: &str| {
@@ -52,8 +52,8 @@ fn from_wire(stage: &Stage) -> Vec<Vec<u8>> {
     frames
 }
 
-/// Changes up to four bytes, and cuts every fourth frame. The outermost
-/// Ethernet addresses stay, or nobody would look at it.
+/// Changes up to four bytes, and cuts every fourth frame. The outermost Ethernet addresses stay,
+/// because otherwise every host would ignore the frame.
 fn mutated(frame: &[u8], rng: &mut Rng) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let last = u32::try_from(frame.len() - 1).expect("a frame is short");
@@ -80,7 +80,7 @@ fn nothing_stops_it() -> Result<()> {
         send_mutated(&stage.pod, &sent_by_pod(&stage))?;
         send_mutated(&stage.wire, &from_wire(&stage))
     })?;
-    // Every way to end was taken, and often.
+    // Each kind of result occurs, and often.
     assert!(seen.unparsed > 100, "{}", seen.unparsed);
     assert_eq!(seen.malformed, 0, "programs write no such records");
     assert!(seen.journeys.len() > 100, "{}", seen.journeys.len());

@@ -12,33 +12,33 @@ use tracer_tests::raw::PacketSocket;
 use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, LabSpec, Node, Pod, Tracer};
 
-/// Where both pods listen, so that no ICMP error answers a datagram.
+/// The port on which both pods listen, so that no ICMP error answers a datagram.
 pub(crate) const PORT: u16 = 4242;
-/// The source port of the frame that is sent last.
+/// The source port of the last frame.
 const LAST: u16 = 4243;
 /// The length of the packets that `ping` sends.
 const PING_LEN: u64 = 84;
-/// How many pings there are beside the frames.
+/// The number of pings beside the frames.
 const PINGS: u64 = 3;
 
-/// A lab whose pods take datagrams, and ways to send any frame into it.
+/// A lab whose pods accept datagrams, and sockets to send any frame into it.
 pub(crate) struct Stage {
     pub(crate) lab: Lab,
-    /// Out of the first pod's interface.
+    /// Sends out of the first pod's interface.
     pub(crate) pod: PacketSocket,
-    /// Out of the middle box, to the second node.
+    /// Sends out of the middle box, to the second node.
     pub(crate) wire: PacketSocket,
     _listeners: [UdpSocket; 2],
 }
 
-/// What the program said of the frames that were sent.
+/// The program's output on the sent frames.
 #[derive(Debug)]
 pub(crate) struct Seen {
-    /// Runs of its programs that met headers they could not read.
+    /// Runs of its programs that could not parse headers.
     pub(crate) unparsed: u64,
-    /// Events that it could not decode.
+    /// Events that the program could not decode.
     pub(crate) malformed: u64,
-    /// The journeys of the frames, of nothing else.
+    /// The journeys of the frames, and of no other packets.
     pub(crate) journeys: Vec<Value>,
 }
 
@@ -46,9 +46,8 @@ impl Stage {
     pub(crate) fn new() -> Result<Self> {
         let lab = Lab::new(&LabSpec::default())?;
         for node in &lab.nodes {
-            // Where bridges pass packets through netfilter, they also drop those
-            // with a broken IP header. Here the next one, the node's IP layer, is to
-            // do that: then what is expected depends on no setting.
+            // Bridges with netfilter also drop packets with a broken IP header. Here the node's IP
+            // layer must do that, so that the expected result depends on no setting.
             node.netns.bridge_without_netfilter()?;
         }
         let [from, to] = [&lab.pods[0], &lab.pods[1]];
@@ -62,18 +61,18 @@ impl Stage {
         })
     }
 
-    /// The pod that packets come from, and its node.
+    /// The source pod of the packets, and its node.
     pub(crate) fn source(&self) -> (&Pod, &Node) {
         (&self.lab.pods[0], &self.lab.nodes[0])
     }
 
-    /// A frame from the first pod to its gateway, which will forward it.
+    /// A frame from the first pod to its gateway, which forwards it.
     pub(crate) fn sent_by_pod(&self, kind: u16, payload: &[u8]) -> Vec<u8> {
         let (pod, node) = self.source();
         addressed(ethernet(kind, payload), &node.bridge_mac, &pod.mac)
     }
 
-    /// A good datagram between the pods, as IPv4 packet.
+    /// A good datagram between the pods, as an IPv4 packet.
     pub(crate) fn datagram(&self, payload: &[u8]) -> Vec<u8> {
         let [from, to] = [0, 1].map(|pod| self.lab.pods[pod].v4);
         ipv4(UDP, from, to, &udp(4000, PORT, payload))
@@ -93,8 +92,8 @@ impl Stage {
         Ok(tracer)
     }
 
-    /// Follows the pods while `send` sends, with good pings beside it, and
-    /// returns what was said of what it sent.
+    /// Follows the pods during `send`, with good pings beside it, and returns the output on the
+    /// sent frames.
     pub(crate) fn watch(
         &self,
         options: &[&str],
@@ -109,7 +108,7 @@ impl Stage {
             sent.expect("sending does not panic").and(pings)
         })?;
         assert!(pings.is_complete(), "{pings:?}");
-        // Everything that was sent was handled before this arrived.
+        // All earlier frames were handled before this one arrived.
         let last = |value: &Value| value["packet"]["src_port"] == LAST && delivered(value);
         tracer.wait_for(last, LIMIT)?;
         let mut answered = 0;
@@ -121,8 +120,8 @@ impl Stage {
         seen(tracer.stop()?)
     }
 
-    /// Sends, and then the last frame, all from one CPU: what arrives on a
-    /// CPU's queue is handled in order.
+    /// Runs `send`, and then sends the last frame, all on one CPU: a CPU handles its queue in
+    /// order.
     fn in_order(&self, send: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut here = CpuSet::new();
         here.set(sched_getcpu()?)?;
@@ -134,7 +133,7 @@ impl Stage {
     }
 }
 
-/// Checks what must hold whatever was sent, and leaves the rest to the caller.
+/// Checks what must hold for any frames, and leaves the rest to the caller.
 pub(crate) fn seen(ended: Finished) -> Result<Seen> {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     let accounting = &ended.summary["accounting"];
@@ -153,8 +152,8 @@ pub(crate) fn seen(ended: Finished) -> Result<Seen> {
     })
 }
 
-/// Whether a journey is one of a frame that was sent: not of a ping, not of
-/// the last frame, not of what pods and nodes ask each other.
+/// Whether a journey belongs to a sent frame. Pings, the last frame and neighbour discovery do not
+/// count.
 fn is_of_frame(journey: &Value) -> bool {
     let packet = &journey["packet"];
     let neighbour = packet["proto"] == "arp" || !packet["icmp"]["neighbour"].is_null();

@@ -8,8 +8,8 @@ use tracer_tests::frames::{
 use crate::case::Case;
 use crate::stage::{PORT, Stage, addressed};
 
-/// What nobody unwraps is seen at the second node's uplink only; what is
-/// unwrapped, at its overlay device, too.
+/// The number of points for packets that no device unwraps: the second node's uplink. Unwrapped
+/// packets are also seen at its overlay device.
 const WRAPPED: u64 = 1;
 const UNWRAPPED: u64 = 2;
 
@@ -35,8 +35,7 @@ fn inner(stage: &Stage, packet: &[u8]) -> Vec<u8> {
     addressed(ethernet(IPV4, packet), &to.overlay_mac, &from.overlay_mac)
 }
 
-/// A frame in VXLAN that is for a station nobody knows: unwrapped once, it is
-/// not unwrapped again.
+/// A frame in VXLAN for an unknown MAC address: unwrapped once, it is not unwrapped again.
 fn nested(stage: &Stage, frame: &[u8]) -> Vec<u8> {
     let [from, to] = [0, 1].map(|node| stage.lab.nodes[node].underlay);
     let datagram = vxlan(stage.lab.port, stage.lab.vni, frame);
@@ -54,18 +53,18 @@ fn cut_short() -> Result<()> {
     };
     let header = (0..8).map(|len| outer(&stage, &udp(40_000, stage.lab.port, &[8; 8][..len])));
     let cases = [
-        // Then it is no tunnel's, but a datagram between the nodes.
+        // Without the VXLAN header, the packet is a datagram between the nodes.
         Case::new("the VXLAN header", header),
         Case::new("the inner Ethernet header", cut(0..14)).unparsed(WRAPPED),
-        // Linux looks for a whole IP header before it unwraps since 6.10.
+        // Since 6.10, Linux requires a whole IP header before it unwraps.
         Case::new("the inner IP header", cut(14..34)).unparsed_once_or_twice(),
-        // The outer headers end there, too, so that it is whole at the uplink, but for its
-        // ports; unwrapped, it ends before its own header says.
+        // The outer headers end at the cut, too, so at the uplink only the ports are missing.
+        // Unwrapped, the packet is shorter than its own header says.
         Case::new("the inner UDP ports", cut(34..38))
             .journey(1, "unknown")
             .unparsed(UNWRAPPED - 1),
         Case::new("the inner UDP header", cut(38..42)).journey(2, "dropped"),
-        // net/ipv4/ip_input.c ip_rcv_core, once unwrapped.
+        // net/ipv4/ip_input.c ip_rcv_core, after unwrapping.
         Case::new("the inner payload", cut(42..58)).journey(2, "dropped"),
     ];
     cases
@@ -105,9 +104,9 @@ fn nested_in_each_other() -> Result<()> {
     let ten_times = (0..9).fold(frame.clone(), |frame, _| nested(&stage, &frame));
     let ten_times = wrapped(&stage, &ten_times);
     let cases = [
-        // The inner tunnel's frame is for another MAC than the overlay device's.
+        // The frame in the inner tunnel is for another MAC address than the overlay device's.
         Case::new("twice", [twice.clone()]).journey(2, "dropped"),
-        // Its outermost tunnel is gone at the second point.
+        // The outermost tunnel is removed before the second point.
         Case::new("three times", [three_times])
             .unparsed(1)
             .journey(1, "dropped"),
@@ -123,8 +122,7 @@ fn nested_in_each_other() -> Result<()> {
     Ok(())
 }
 
-/// The nodes have no device that unwraps it: it is seen at the uplink, and ends
-/// there.
+/// No device of the nodes unwraps the packet, which is seen at the uplink and ends there.
 #[test]
 fn ip_in_ip() -> Result<()> {
     let stage = Stage::new()?;
@@ -159,7 +157,7 @@ fn ip_in_ip() -> Result<()> {
     Ok(())
 }
 
-/// IANA's port for it.
+/// IANA's port of Geneve.
 const GENEVE_PORT: u16 = 6081;
 
 /// As [`ip_in_ip`], with options of every length.

@@ -4,8 +4,8 @@ use tracer_tests::frames::{IPV4, VLAN, vlan};
 use crate::case::Case;
 use crate::stage::Stage;
 
-/// The pod's own interface sees the tag in the frame. The kernel moves it
-/// beside the frame before the host's end of the veth pair sees it.
+/// The pod's own interface sees the tag in the frame. The kernel moves the tag out of the frame
+/// before the veth peer on the host sees it.
 const OPTIONS: &[&str] = &["--pod-interfaces"];
 const IN_POD: u64 = 1;
 
@@ -23,26 +23,26 @@ fn in_the_frame_and_beside_it() -> Result<()> {
     let good = tagged(&[7]);
     let cut = |lengths: std::ops::Range<usize>| lengths.map(|len| good[..len].to_vec());
     let cases = [
-        // A priority and no VLAN: the bridge takes it for its own.
+        // The tag has a priority and no VLAN, so the bridge takes the frame for its own VLAN.
         Case::new("priority", [tagged(&[0])]).journey(10, "delivered"),
-        // Pod, veth and bridge see it; nobody is in that VLAN, which makes it somebody
-        // else's (net/core/dev.c __netif_receive_skb_core: PACKET_OTHERHOST).
+        // Pod, veth and bridge see the frame. Nothing is in that VLAN, so the packet counts as for
+        // another host (net/core/dev.c __netif_receive_skb_core: PACKET_OTHERHOST).
         Case::new("one tag", [tagged(&[7])]).journey(3, "dropped"),
-        // The second tag is in front of what is freed then.
+        // The dropped frame begins with the second tag.
         Case::new("two tags", [tagged(&[7, 8])]).journey(3, "dropped"),
-        // One less behind the pod's interface.
+        // After the pod's interface, the frame has one tag less.
         Case::new("three tags", [tagged(&[7, 8, 9])])
             .unparsed(IN_POD)
             .journey(2, "dropped"),
         Case::new("ten tags", [tagged(&[7; 10])]).unparsed(3),
-        // To move a tag, the kernel wants it and two bytes more.
+        // To move a tag, the kernel needs the tag and two more bytes.
         Case::new("cut within the tag", cut(14..20)).unparsed(IN_POD),
         Case::new("cut behind the tag", cut(20..38)).unparsed(3),
     ];
     cases
         .into_iter()
         .try_for_each(|case| case.check_with(&stage, &stage.pod, OPTIONS))?;
-    // Its number is shown where it is beside the frame.
+    // The tag's number is shown where the tag is outside of the frame.
     let seen = stage.watch(OPTIONS, || stage.pod.send(&good))?;
     let hops = &seen.journeys[0]["hops"];
     let vlans = [0, 1, 2].map(|hop| hops[hop]["vlan"].as_u64());

@@ -1,4 +1,4 @@
-//! What may be given away.
+//! Anonymized recordings, which may be given away.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,7 +12,7 @@ use tracer_tests::{Lab, LabSpec};
 
 use crate::{Recorder, full_name, mixed_traffic, others, printed};
 
-/// All that could tell whose network it was.
+/// All texts that could identify the network.
 fn secrets(lab: &Lab) -> Vec<String> {
     let mut secrets = Vec::new();
     for pod in &lab.pods {
@@ -56,7 +56,7 @@ fn nothing_of_the_originals_is_left() -> Result<()> {
     let args = ["record", "-w", &anonymous, "--explain", "--anonymize"];
     let other = Recorder::start(&lab, "anonymous", &[0, 1], &args)?;
     mixed_traffic(&lab)?;
-    // Drops, with facts that name addresses and devices.
+    // The drops have facts that name addresses and devices.
     let away = format!("ip route add blackhole {}", lab.pods[1].v4);
     lab.nodes[0].netns.run(&away)?;
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]).limit(Duration::from_secs(10));
@@ -75,11 +75,11 @@ fn nothing_of_the_originals_is_left() -> Result<()> {
         ensure!(!dump.contains(&secret), "{secret} is in the recording");
         found += usize::from(known.contains(&secret));
     }
-    // They would be found.
+    // The search finds these texts in the other recording, so the search works.
     ensure!(found > 20, "only {found} are in the other recording");
     let facts = "'facts': ['";
     ensure!(known.contains(facts) && !dump.contains(facts));
-    // It tells the same.
+    // Both recordings have the same verdicts.
     let verdicts = |file: &str| -> Result<BTreeMap<String, u64>> {
         let printed = printed(&["replay", "-o", "json", file])?;
         let mut sums = BTreeMap::new();

@@ -1,5 +1,4 @@
-//! However a recorder ends, what it had written can be read; and what is no
-//! trace is told.
+//! After any end of a recorder, its recording can be read. Files that are no recording are refused.
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
@@ -32,12 +31,12 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
     let args = ["follow", "-o", "json", "-w", &file];
     let recorder = Recorder::start(&lab, "killed", &[0, 1], &args)?;
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
-    // Twice, so that a file that is cut has some of it: what comes within a second is
-    // written together.
+    // There are two rounds, so that a cut file has some journeys: the recorder writes the rows of a
+    // second together.
     for journeys in [40, 80] {
         ensure!(flow.ping(20, Duration::from_millis(2))?.is_complete());
         recorder.wait(|out, _| out.matches("tracer.journey/2").count() >= journeys)?;
-        // What is a second old is in the file.
+        // Rows that are a second old are in the file.
         let enough = Instant::now() + Duration::from_secs(1);
         while Instant::now() < enough {
             std::thread::sleep(Duration::from_millis(20));
@@ -57,7 +56,7 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
         assert!(again.contains(journey), "{journey:#}");
     }
 
-    // Cut anywhere: an answer each time, and never a verdict that it had not.
+    // A file cut anywhere gives an answer, and never a verdict that the whole does not have.
     let bytes = fs::read(&file)?;
     let cut = lab.directory()?.join("cut.arrows").display().to_string();
     let mut told = 0;
@@ -83,7 +82,7 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
     Ok(())
 }
 
-/// What `tracer show` says of how a recording ends.
+/// The line of `tracer show` on the end of a recording.
 fn end_of(file: &str) -> Result<String> {
     let printed = printed(&["show", file])?;
     let line = printed.lines().find(|line| line.starts_with("ends "));
@@ -104,7 +103,7 @@ fn a_reader_or_a_terminal_that_goes_away_leaves_a_whole_recording() -> Result<()
     let mut first = String::new();
     BufReader::new(child.stdout.take().context("it is piped")?).read_line(&mut first)?;
     assert!(first.contains("tracer.started/1"), "{first}");
-    // Its reader has gone; it notices with the first journey.
+    // The reader has gone, which the recorder notices with the first journey.
     ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
     assert_eq!(child.wait()?.code(), Some(0));
     assert!(end_of(&headed)?.contains("with the recording"));
@@ -119,7 +118,7 @@ fn a_reader_or_a_terminal_that_goes_away_leaves_a_whole_recording() -> Result<()
     Ok(())
 }
 
-/// A file system of this many bytes; gone when this value is dropped.
+/// A file system of a given size, which is removed when this value is dropped.
 struct Small(std::path::PathBuf);
 
 impl Small {
@@ -148,7 +147,7 @@ fn a_full_disk_ends_it_and_keeps_what_is_there() -> Result<()> {
     let args = ["follow", "-o", "json", "-w", &file];
     let mut recorder = Recorder::start(&lab, "full", &[0, 1], &args)?;
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
-    // Many times what there is room for.
+    // This is many times what fits.
     while recorder.runs()? {
         ensure!(flow.ping(500, Duration::from_millis(1))?.sent > 0);
     }
@@ -177,7 +176,7 @@ fn what_is_no_trace_is_told_in_one_sentence() -> Result<()> {
     let mut damaged = OpenOptions::new().write(true).open(file("damaged"))?;
     damaged.seek(SeekFrom::End(-600))?;
     damaged.write_all(&[0x55; 300])?;
-    // What comes before the damage is summed up, as it is shown.
+    // The records before the damage are summed up, as they are shown.
     let ended = run(["stats", "-o", "json", &file("damaged")])?;
     let sums: Value = serde_json::from_str(&ended.stdout)?;
     assert_eq!(sums["schema"], "tracer.stats/1");

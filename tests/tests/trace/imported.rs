@@ -1,5 +1,5 @@
-//! Captures of the real tcpdump, made while `tracer follow` looks at the same packets: what
-//! is imported from them is what the follow has seen.
+//! Captures of the real tcpdump during a `tracer follow` of the same packets: the import has the
+//! journeys of the follow.
 
 use std::{
     collections::BTreeMap,
@@ -24,14 +24,14 @@ use tracer_tests::{
 
 use crate::{full_name, printed};
 
-/// A tcpdump that runs; killed when this value is dropped.
+/// A running tcpdump, which is killed when this value is dropped.
 struct Capture {
     child: Child,
     file: PathBuf,
 }
 
 impl Capture {
-    /// Starts one in a node's namespace, and waits until it captures.
+    /// Starts tcpdump in a node's namespace, and waits until it captures.
     fn start(lab: &Lab, node: &Node, what: &[&str]) -> Result<Self> {
         let directory = lab.directory()?;
         let name = format!("{}-{}", node.name, what[1]);
@@ -64,13 +64,13 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Journeys between two addresses by what tells packets apart: their ways and verdicts.
+/// Journeys between two addresses by what distinguishes packets, with their ways and verdicts.
 type Ways = BTreeMap<String, Vec<(Vec<String>, String)>>;
 
 fn ways(journeys: &[Value], ends: &[String]) -> Ways {
@@ -98,7 +98,7 @@ fn ways(journeys: &[Value], ends: &[String]) -> Ways {
             [word("node"), word("interface"), word("direction")].join("/")
         });
         let mut points: Vec<String> = points.collect();
-        // The kernel reads the clock once for a packet on its way from a port to its bridge.
+        // The kernel reads the clock once for a packet between a port and its bridge.
         let node = |point: &String| point.split('/').next().unwrap_or_default().to_owned();
         for of_node in points.chunk_by_mut(|one, next| node(one) == node(next)) {
             of_node.sort();
@@ -130,11 +130,11 @@ fn index(node: &Node, interface: &str) -> Result<u64> {
     links[0]["ifindex"].as_u64().context("an index")
 }
 
-/// Packets that even a capture has that misses some.
+/// The number of packets that even an incomplete capture has.
 const FEW: usize = 20;
 
-/// What the follow calls delivered, with its way. A capture of all interfaces may miss
-/// packets: only what it has is compared then.
+/// Compares the delivered journeys of the follow, with their ways. A capture of all interfaces may
+/// miss packets, so the test then compares only the captured ones.
 fn followed(lab: &Lab, captures: &mut [Capture], args: &[String], whole: bool) -> Result<()> {
     let [a, b] = [&lab.pods[0], &lab.pods[1]];
     let ends = [a, b].map(full_name);
@@ -170,7 +170,7 @@ fn followed(lab: &Lab, captures: &mut [Capture], args: &[String], whole: bool) -
     command.extend(captures.iter().map(|one| one.file.display().to_string()));
     command.extend(args.iter().cloned());
     let deadline = Instant::now() + LIMIT;
-    // tcpdump writes what it has in its own time.
+    // tcpdump writes its packets with a delay.
     let mut found = loop {
         let ended = run(&command)?;
         let found = match ended.status.code() {
@@ -213,7 +213,7 @@ fn followed(lab: &Lab, captures: &mut [Capture], args: &[String], whole: bool) -
     lossy(lab, captures, args)
 }
 
-/// With a third of each capture's packets gone, nothing definite is said that was not so.
+/// Without a third of each capture's packets, no verdict is definite and wrong.
 fn lossy(lab: &Lab, captures: &[Capture], args: &[String]) -> Result<()> {
     for third in 0..3 {
         let directory = lab.directory()?;
@@ -244,7 +244,7 @@ fn lossy(lab: &Lab, captures: &[Capture], args: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A pcap file of this machine's byte order without each third packet.
+/// A pcap file of this machine's byte order without every third packet.
 fn without(file: &Path, third: usize) -> Result<Vec<u8>> {
     let bytes = fs::read(file)?;
     let (head, mut rest) = bytes.split_at_checked(24).context("a header")?;
@@ -263,7 +263,7 @@ fn without(file: &Path, third: usize) -> Result<Vec<u8>> {
     Ok(thinned)
 }
 
-/// All interfaces of each node in one file, by VXLAN and without a tunnel.
+/// One file has all interfaces of a node, with VXLAN and without a tunnel.
 #[test]
 fn all_interfaces_of_nodes_give_the_journeys_of_the_follow() -> Result<()> {
     for wiring in [Wiring::Flannel, Wiring::FlannelHostGw] {
@@ -299,8 +299,8 @@ fn all_interfaces_of_nodes_give_the_journeys_of_the_follow() -> Result<()> {
     Ok(())
 }
 
-/// A file for each interface, in which the interface's MAC address tells both directions
-/// apart, and the pod's address at its own.
+/// Each interface has a file. The interface's MAC address distinguishes both directions, and the
+/// pod's address does so at the pod's own interface.
 #[test]
 fn a_file_for_each_interface_gives_them_too() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;

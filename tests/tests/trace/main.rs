@@ -1,15 +1,15 @@
-//! Recordings of live follows: what is replayed from them is what was shown,
-//! also after a crash, and others can read them.
+//! Recordings of live follows: a replay shows what the follow showed, also after a crash, and other
+//! programs can read them.
 
-// Other programs read the file as it is.
+// Other programs read the file without tracer.
 mod others;
-// However the recorder ends, the file can be read.
+// The file can be read after any end of the recorder.
 mod endings;
-// Addresses and names replaced.
+// Replaced addresses and names.
 mod anonymous;
-// Captures of tcpdump, beside a follow.
+// Captures of tcpdump, made during a follow.
 mod imported;
-// The same output as that of the live follow.
+// The replay has the same output as the live follow.
 mod same;
 
 use std::env;
@@ -26,16 +26,16 @@ use tracer_tests::program::{FIXTURES_VARIABLE, LIMIT, run, tracer};
 use tracer_tests::traffic::Flow;
 use tracer_tests::{Lab, Pod};
 
-/// A recorder that runs; killed when this value is dropped.
+/// A running recorder, which is killed when this value is dropped.
 pub(crate) struct Recorder {
     child: Child,
-    /// What it prints.
+    /// The file with its standard output.
     pub(crate) stdout: PathBuf,
-    /// See `stdout`.
+    /// The file with its standard error.
     pub(crate) stderr: PathBuf,
 }
 
-/// How it ended.
+/// The result of a recorder.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -43,14 +43,14 @@ pub(crate) struct Ended {
 }
 
 impl Recorder {
-    /// Starts `tracer` with these arguments, the lab's objects, some of its
-    /// agents, and its first two pods, and waits until it is attached. Its
-    /// files begin with `name`.
+    /// Starts `tracer` with these arguments, the lab's objects, some of its agents, and its first
+    /// two pods, and waits until all programs are attached. The names of its files begin with
+    /// `name`.
     pub(crate) fn start(lab: &Lab, name: &str, agents: &[usize], args: &[&str]) -> Result<Self> {
         Self::between([&lab.pods[0], &lab.pods[1]], lab, name, agents, args)
     }
 
-    /// The same between other pods.
+    /// As [`Recorder::start`], between other pods.
     pub(crate) fn between(
         pods: [&Pod; 2],
         lab: &Lab,
@@ -80,7 +80,7 @@ impl Recorder {
         Ok(recorder)
     }
 
-    /// Waits until what it printed is as `wanted`.
+    /// Waits until `wanted` accepts the output.
     pub(crate) fn wait(&self, wanted: impl Fn(&str, &str) -> bool) -> Result<()> {
         let deadline = Instant::now() + LIMIT;
         loop {
@@ -100,18 +100,18 @@ impl Recorder {
         Ok(kill(Pid::from_raw(self.child.id().cast_signed()), signal)?)
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the recorder still runs.
     pub(crate) fn runs(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// Ends it with a signal.
+    /// Ends the recorder with a signal.
     pub(crate) fn end(self, signal: Signal) -> Result<Ended> {
         self.signal(signal)?;
         self.ended()
     }
 
-    /// Waits until it ends.
+    /// Waits until the recorder ends.
     pub(crate) fn ended(mut self) -> Result<Ended> {
         let deadline = Instant::now() + LIMIT;
         let status = loop {
@@ -129,8 +129,7 @@ impl Recorder {
     }
 }
 
-/// `tracer` with these arguments, the lab's objects, some of its agents, and
-/// two pods.
+/// `tracer` with these arguments, the lab's objects, some of its agents, and two pods.
 pub(crate) fn command(
     pods: [&Pod; 2],
     lab: &Lab,
@@ -153,7 +152,7 @@ pub(crate) fn command(
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        // Both fail only for a child that has been waited for already.
+        // Both fail only if the child was waited for already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -168,16 +167,14 @@ pub(crate) fn full_name(pod: &Pod) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
 
-/// What a replay, or another command that reads traces, prints; it must end
-/// well.
+/// The output of a replay, or of another command that reads recordings. The command must succeed.
 pub(crate) fn printed(args: &[&str]) -> Result<String> {
     let ended = run(args)?;
     ensure!(ended.status.success(), "{args:?}: {}", ended.stderr);
     Ok(ended.stdout)
 }
 
-/// Keeps a recording for the replay tests, if they are to be recorded anew:
-/// `cargo xtask fixtures` does.
+/// Keeps a recording for the replay tests, if `cargo xtask fixtures` wants it.
 pub(crate) fn keep(file: &str, name: &str) -> Result<()> {
     if let Some(directory) = env::var_os(FIXTURES_VARIABLE) {
         fs::copy(file, Path::new(&directory).join(name))?;
@@ -185,7 +182,7 @@ pub(crate) fn keep(file: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Pings, datagrams that are answered, connections, and data.
+/// Sends pings, datagrams with answers, connections, and data.
 pub(crate) fn mixed_traffic(lab: &Lab) -> Result<()> {
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
     ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());

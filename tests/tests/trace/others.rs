@@ -1,4 +1,4 @@
-//! Other programs read a trace as it is: pyarrow, and DuckDB on top of it.
+//! Other programs read a recording without tracer: pyarrow, and DuckDB with pyarrow.
 
 use std::env;
 
@@ -10,10 +10,10 @@ use tracer_tests::{Lab, LabSpec};
 
 use crate::{Recorder, mixed_traffic, printed};
 
-/// Names a Python that has pyarrow and DuckDB.
+/// The variable that names a Python with pyarrow and DuckDB.
 const PYTHON: &str = "TRACER_PYTHON";
 
-/// What a Python program prints of a file.
+/// The output of a Python program on a file.
 fn python(program: &str, file: &str) -> Result<String> {
     let python = env::var(PYTHON).with_context(|| {
         format!("{PYTHON} names a Python with pyarrow and duckdb: `cargo xtask test` provides it")
@@ -23,7 +23,7 @@ fn python(program: &str, file: &str) -> Result<String> {
     process::run(&mut command, "")
 }
 
-/// Everything in a trace, as text.
+/// The whole content of a recording, as text.
 pub(crate) fn dump(file: &str) -> Result<String> {
     python(
         "import sys, pyarrow as pa\n\

@@ -1,4 +1,4 @@
-//! A replay prints, byte for byte, what the live follow printed.
+//! A replay prints, byte for byte, the output of the live follow.
 
 use std::fs;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn faults_rotated_into_many_files() -> Result<()> {
             "1KiB",
         ];
         let recorder = Recorder::between([stage.a(), stage.b()], &stage.lab, name, &[0, 1], &args)?;
-        // Without any packet there is no proof that the far uplink shows them.
+        // Without any packet, there is no proof that the far uplink's programs work.
         let beside = Flow::new(stage.a2(), stage.b2());
         ensure!(beside.ping(1, Duration::from_millis(2))?.is_complete());
         fault.make(&stage)?;
@@ -81,8 +81,8 @@ fn faults_rotated_into_many_files() -> Result<()> {
     Ok(())
 }
 
-/// A pod restarts while it is recorded: also in files of which each begins with
-/// what had changed before.
+/// A pod restarts during the recording, also with rotated files, each of which begins with the
+/// earlier changes.
 #[test]
 fn a_pod_that_restarts() -> Result<()> {
     let rotated = ["--rotate-size", "1KiB"];
@@ -138,7 +138,7 @@ fn a_pod_that_restarts() -> Result<()> {
     Ok(())
 }
 
-/// The traces in a directory.
+/// The recordings in a directory.
 fn recordings(directory: &Path) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -150,7 +150,7 @@ fn recordings(directory: &Path) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// What must be among the verdicts of a fault.
+/// A verdict that must occur for a fault.
 fn fault_kind(name: &str) -> &'static str {
     match name {
         "middle-loses-all" => "\"kind\":\"lost\"",
@@ -188,7 +188,7 @@ fn two_nodes_recorded_apart_are_joined() -> Result<()> {
         if value["schema"] != "tracer.journey/2" || value["packet"]["proto"] == "arp" {
             continue;
         }
-        // Recorders do not start and end at one time.
+        // Recorders do not start and end at the same time.
         let cause = &value["verdict"]["cause"];
         if cause == "before-start" || cause == "still-open" {
             continue;
@@ -199,7 +199,7 @@ fn two_nodes_recorded_apart_are_joined() -> Result<()> {
         delivered += 1;
     }
     assert!(delivered > 20, "{delivered}");
-    // One alone has half of each way.
+    // One recording alone has half of each way.
     let alone = printed(&["stats", "-o", "json", a])?;
     let alone: serde_json::Value = serde_json::from_str(&alone)?;
     assert_eq!(alone["schema"], "tracer.stats/1");

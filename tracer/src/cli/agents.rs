@@ -1,4 +1,4 @@
-//! Which nodes are looked at, and which of the interesting ones are not.
+//! The agents of a follow, and the ends on nodes without an agent.
 
 use std::{
     collections::BTreeSet,
@@ -22,7 +22,8 @@ use crate::{
     store::unwatched_end,
 };
 
-/// The agents asked for, checked; without any, and without a cluster to place addresses in, this machine.
+/// The given agents, checked. Without any, and without a cluster that says where addresses are, the
+/// agent is on this machine.
 pub(super) fn resolve(
     specs: &[AgentSpec],
     inventory: Option<&Inventory>,
@@ -39,7 +40,7 @@ pub(super) fn resolve(
             return Err(SettingsError::TwoAgents(node.clone()));
         }
         inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
-        // Where a command leads is known once it has.
+        // Only the running command shows to which namespace it leads.
         let Some(path) = place.namespace() else {
             continue;
         };
@@ -55,8 +56,8 @@ pub(super) fn resolve(
     Ok(specs.to_vec())
 }
 
-/// The same with agents in pods: on nodes that say so, and on `nodes` of a cluster that
-/// answers, if nothing is said of them.
+/// Adds agents in pods: for nodes whose agent is `pod`, and, with objects from the API, for those
+/// of `nodes` that have no other agent.
 pub(super) fn with_pods<'a>(
     mut agents: Vec<AgentSpec>,
     nodes: impl Iterator<Item = &'a String>,
@@ -79,10 +80,10 @@ pub(super) fn with_pods<'a>(
     agents
 }
 
-/// As the kernel tells namespaces apart: device and inode.
+/// The identity of a namespace in the kernel: device and inode.
 type NamespaceId = (u64, u64);
 
-/// Makes sure that there is a namespace where an agent is to go.
+/// Makes sure that an agent's namespace exists.
 fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsError> {
     let path = path.unwrap_or(Path::new("/proc/thread-self/ns/net"));
     let denied = |source: io::Error| SettingsError::Namespace {
@@ -91,7 +92,7 @@ fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsErr
         source,
     };
     let system = statfs(path).map_err(|errno| denied(errno.into()))?;
-    // Before it is opened: a FIFO would never return.
+    // This check comes before the file is opened, because opening a FIFO would block.
     if system.filesystem_type() != NSFS_MAGIC {
         return Err(SettingsError::NotNamespace {
             node: node.to_owned(),
@@ -111,13 +112,13 @@ pub(super) fn host_name() -> String {
     }
 }
 
-/// How many endpoints of a Service are warned of one by one.
+/// Limit of endpoints of a Service that get one warning each.
 const ONE_BY_ONE: usize = 3;
 
 /// A warning for each end on a node without an agent.
 ///
 /// # Errors
-/// If that holds for all ends whose nodes are known: nothing would be seen.
+/// If no end with a known node has an agent, because no packet would be seen.
 pub(super) fn unwatched<'a>(
     agents: &[AgentSpec],
     inventory: Option<&Inventory>,
@@ -157,7 +158,7 @@ pub(super) fn unwatched<'a>(
     let mut warnings = Vec::new();
     for (end, node) in unwatched.filter(|(end, _)| !is_many || end.kind != EndKind::Endpoint) {
         let warning = unwatched_end(end, node);
-        // Of an end with addresses of two families, once.
+        // An end may have addresses of two families, and gets one warning.
         if !warnings.contains(&warning) {
             warnings.push(warning);
         }

@@ -1,9 +1,9 @@
-//! Completion of words on the command line, with the names that a cluster has.
+//! Completion of words on the command line, with the names of a cluster's objects.
 //!
-//! A shell runs `tracer` for each completion, so a script that a user has loaded stays right.
-//! Names come from the cluster, or the kubeconfig, that the words before name. A cluster that
-//! does not answer soon, or that forbids the list, offers nothing: a prompt is no place for an
-//! error. Nor is it one for a question: a command for credentials gets no terminal.
+//! A shell runs `tracer` for each completion, so a loaded script never gets out of date. Names come
+//! from the cluster or the kubeconfig that the words before name. If a cluster does not answer
+//! soon, or forbids the list, there are no candidates: a prompt is no place for an error. It is no
+//! place for a question either, so a credential command gets no terminal.
 
 use std::{
     env,
@@ -37,21 +37,21 @@ use tokio::runtime;
 use super::args::Arguments;
 use crate::cluster::{Access, Cluster, names};
 
-/// The variable by which a script of a shell asks.
+/// The variable by which a shell's script asks for candidates.
 const VARIABLE: &str = "COMPLETE";
 
-/// How long a user who has pressed Tab waits.
+/// The limit of the time that a user waits after pressing Tab.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What kubectl runs to complete the words of `kubectl packet-path`, as it names the programs
-/// of plugins: a link to this program.
+/// The name of the program that kubectl runs to complete the words of `kubectl packet-path`. The
+/// name follows kubectl's rule for plugins, and is a link to this program.
 const OF_KUBECTL: &str = "kubectl_complete-packet_path";
 
-/// The last line for kubectl: names of files are no answer (cobra's `ShellCompDirectiveNoFileComp`).
+/// The last line for kubectl, which excludes file names (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 
-/// Answers the script of a shell, or kubectl, if one asks. `None` if none does; the script's
-/// answer ends the process.
+/// Answers a shell's script or kubectl. Returns `None` if neither of the two asks. After the answer
+/// to a script, the process ends here.
 pub(super) fn answer() -> Option<io::Result<Vec<u8>>> {
     if is_for_kubectl() {
         return Some(for_kubectl());
@@ -67,7 +67,7 @@ fn is_for_kubectl() -> bool {
     program.is_some_and(|program| program.file_name() == Some(OF_KUBECTL.as_ref()))
 }
 
-/// A candidate a line, with what it is behind a tab, and then the directive.
+/// One candidate per line, with its description after a tab, and then the directive.
 fn for_kubectl() -> io::Result<Vec<u8>> {
     let words: Vec<OsString> = words().collect();
     let last = words.len() - 1;
@@ -87,21 +87,21 @@ fn for_kubectl() -> io::Result<Vec<u8>> {
     Ok(lines.into_bytes())
 }
 
-/// The words on the command line that is completed, with the program's name.
+/// The words of the command line to complete, with the program's name.
 fn words() -> impl Iterator<Item = OsString> {
     let before = if is_for_kubectl() {
         1
     } else {
-        // A script passes the program's name as well, behind `--`.
+        // A script also passes the program's name, after `--`.
         env::args_os().take_while(|word| word != "--").count() + 2
     };
     iter::once("tracer".into()).chain(env::args_os().skip(before))
 }
 
-/// Writes the script that asks this program.
+/// Writes the script with which a shell asks this program.
 ///
 /// # Errors
-/// If the path of this program is not known.
+/// If the path of this program is unknown.
 pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
     let program = env::current_exe()?;
     let shells = Shells::builtins();
@@ -143,7 +143,7 @@ pub(super) fn contexts() -> ArgValueCompleter {
     })
 }
 
-/// Names of objects that are in no namespace.
+/// Names of objects that belong to no namespace.
 fn of_cluster<K>(word: &OsStr) -> Vec<CompletionCandidate>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
@@ -153,8 +153,8 @@ where
     })
 }
 
-/// Names in a namespace: `NAME` in the default one, `NAMESPACE/NAME` where one is given, and
-/// `NAMESPACE/` for each one.
+/// Names in a namespace: `NAMESPACE/NAME` if the word has a namespace; otherwise `NAME` in the
+/// default namespace, and `NAMESPACE/` for each namespace.
 fn in_namespace<K>(word: &OsStr) -> Vec<CompletionCandidate>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -178,7 +178,7 @@ where
     })
 }
 
-/// What a cluster has that continues a word.
+/// The cluster's names that continue a word.
 fn offered(
     word: &OsStr,
     names: impl AsyncFnOnce(Cluster, Option<String>) -> Vec<String> + Send + 'static,
@@ -199,13 +199,13 @@ fn offered(
     candidates(word, found)
 }
 
-/// What is found in the time that a user waits. Looking for it may take longer: a name server, a
-/// command for credentials and a file that is a pipe block whoever asks them. So a thread does,
-/// which ends with the process. So does the command.
+/// The names that `look` finds in the time that a user waits. A name server, a credential command,
+/// or a kubeconfig that is a pipe may block for longer. Therefore a thread looks for the names, and
+/// ends with the process. A timeout also ends the credential command.
 fn soon(look: impl FnOnce() -> Vec<String> + Send + 'static) -> Vec<String> {
     let (found, names) = mpsc::channel();
     thread::spawn(move || {
-        // Nobody waits any more, if that fails.
+        // Sending fails if nobody waits any more.
         let _: Result<(), _> = found.send(look());
     });
     names.recv_timeout(PATIENCE).unwrap_or_else(|_| {
@@ -214,16 +214,16 @@ fn soon(look: impl FnOnce() -> Vec<String> + Send + 'static) -> Vec<String> {
     })
 }
 
-/// Ends commands that were started, if this process is at the head of a session of its own
-/// ([`Access::connect_unattended`]): all others in its group are what it has started.
+/// Ends started commands, if this process leads its own session ([`Access::connect_unattended`]).
+/// Then this process has started all others in its group.
 fn end_commands() {
     if getsid(None) != Ok(getpid()) {
         return;
     }
-    // SAFETY: no handler is installed, and nothing else here minds that signal.
+    // SAFETY: no handler is installed, and nothing else here uses the signal.
     let ignored = unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) };
     if ignored.is_ok() {
-        // There may be none.
+        // The group may have no other process.
         let _: Result<(), _> = killpg(getpgrp(), Signal::SIGTERM);
     }
 }
@@ -234,7 +234,7 @@ fn candidates(word: &OsStr, names: Vec<String>) -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// Which cluster the words on the command line name, and which namespace.
+/// The cluster and the namespace that the words on the command line name.
 fn asked() -> (Access, Option<String>) {
     asked_by(words())
 }
@@ -260,7 +260,7 @@ fn one<T: Clone + Debug + Send + Sync + 'static>(matches: &ArgMatches, name: &st
     matches.try_get_one::<T>(name).ok().flatten().cloned()
 }
 
-/// Takes what is typed so far, although it is not whole.
+/// Makes a command accept an incomplete command line.
 fn lenient(command: Command) -> Command {
     let command = command.ignore_errors(true);
     command.mut_subcommands(|command| command.ignore_errors(true))

@@ -1,4 +1,4 @@
-//! What `tracer drops` is to do: every name looked up.
+//! The settings of `tracer drops`, with every name looked up.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -17,41 +17,41 @@ use crate::inventory::{Inventory, list};
 /// A watch for drops, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DropsSettings {
-    /// The pod whose packets are of interest: its name and its addresses.
+    /// The pod whose drops to show: its name and its addresses.
     pub pod: Option<(String, Vec<IpAddr>)>,
-    /// When to end.
+    /// How long to watch; `None`: no limit.
     pub duration: Option<Duration>,
-    /// How many dropped packets to end after.
+    /// The number of drops after which the command ends; `None`: no limit.
     pub count: Option<u64>,
-    /// How to show it.
+    /// The form of the output.
     pub output: Output,
     /// Whether to show times in UTC.
     pub utc: bool,
-    /// Whether to read what may explain a drop.
+    /// Whether to read facts that may explain a drop.
     pub explain: bool,
     /// UDP ports of VXLAN, besides those of the nodes' devices.
     pub vxlan_ports: Vec<u16>,
-    /// Bytes of a node's ring buffer.
+    /// Size of a node's ring buffer, bytes.
     pub ring_size: u32,
-    /// Events per second and node.
+    /// Limit of events per second and node.
     pub budget: u32,
-    /// The nodes to look at; never empty.
+    /// The agents of the nodes to watch; never empty.
     pub agents: Vec<AgentSpec>,
-    /// Who has which address.
+    /// The owners of addresses.
     pub owners: Owners,
-    /// What the user should know of the objects, one sentence each.
+    /// Notes on the objects for the user, one sentence each.
     pub warnings: Vec<String>,
 }
 
 impl DropsSettings {
-    /// Finds out what the arguments mean.
+    /// Looks up what the arguments name.
     ///
     /// # Errors
-    /// If they name what is not there, or nowhere to look.
+    /// If the arguments name an object that does not exist, or if no node has an agent.
     pub fn resolve(args: &DropsArgs) -> Result<Self, SettingsError> {
         check_ring(args.ring_size)?;
         let mut names: Vec<EndName> = args.pod.iter().cloned().collect();
-        // Without an agent, it is this machine or a node of a cluster.
+        // Without --agent, the named node is this machine or a node of a cluster.
         let node = args.node.as_ref().filter(|_| args.agents.is_empty());
         let node = node.filter(|node| **node != agents::host_name());
         names.extend(node.map(|node| EndName::Node(node.clone())));

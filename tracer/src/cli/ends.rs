@@ -1,10 +1,10 @@
-//! What the two sides of a follow stand for: addresses, and the ports that belong to them.
+//! The two sides of a follow: their addresses, and the ports that belong to these.
 //!
-//! A packet to a Service has two destinations on its way: the Service's virtual address, and
-//! the endpoint's that it is translated to. Both are ends. One that is meant for a pod may have
-//! come by any Service that leads there, so the virtual addresses of these are ends, too, and
-//! their other endpoints are watched besides: what goes to those was sent to a followed
-//! address, and shows where it went.
+//! A packet to a Service has two destinations on its way: the Service's virtual address, and the
+//! endpoint's address after the translation. Both are ends. A packet to a pod may have come by any
+//! Service that leads to the pod, so these Services' virtual addresses are ends, too. The other
+//! endpoints of these Services are watched besides: packets to them were sent to a followed
+//! address.
 
 mod dns;
 mod led;
@@ -25,56 +25,55 @@ use super::{
 };
 use crate::inventory::{Group, Inventory, Pod, ServicePort};
 
-/// One address, or network of addresses, of a side.
+/// An address of a side, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
     /// The addresses.
     pub network: IpNet,
-    /// The pod's `namespace/name`, where it is one; `service namespace/name` of a virtual
-    /// address.
+    /// `namespace/name` of a pod, or `service namespace/name` of a Service's virtual address.
     pub name: Option<String>,
-    /// The node that it is on, where that is known.
+    /// The end's node, if it is known.
     pub node: Option<String>,
-    /// What it is to the follow.
+    /// The role of the end in the follow.
     pub kind: EndKind,
-    /// The ports at which packets of the follow come there by a Service.
+    /// The ports at which the follow's packets reach the end by a Service.
     pub ports: Vec<Port>,
 }
 
-/// What an end is to the follow.
+/// The role of an end in the follow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EndKind {
-    /// It was named, so all its ports belong to the follow.
+    /// The user named the end, so all its ports belong to the follow.
     #[default]
     Named,
-    /// An endpoint of a Service that was named: its ports are those that the Service leads to,
-    /// or all if it has none.
+    /// An endpoint of a named Service. The endpoint's ports are those that the Service leads to, or
+    /// all if the Service has no ports.
     Endpoint,
-    /// A virtual address of a Service: no interface has it.
+    /// A virtual address of a Service, which no interface has.
     Virtual,
     /// An address of a node, at which a Service has node ports.
     NodePort,
-    /// Whoever is asked for names, by any address.
+    /// Any DNS server, by any address.
     Asked,
 }
 
-/// A port, and whose.
+/// A port with its protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Port {
     /// IANA protocol number.
     pub proto: u8,
-    /// The number.
+    /// The port's number.
     pub number: u16,
 }
 
 impl End {
-    /// The address, where it is one and not a network.
+    /// The address, if the end is a single address and not a network.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         (self.network.prefix_len() == self.network.max_prefix_len()).then(|| self.network.addr())
     }
 
-    /// Whether packets end at it: not where they are translated.
+    /// Whether packets end here, and are not translated here.
     #[must_use]
     pub const fn is_real(&self) -> bool {
         matches!(self.kind, EndKind::Named | EndKind::Endpoint)
@@ -88,7 +87,7 @@ impl End {
     }
 }
 
-/// The pod's or Service's name, else the address or network.
+/// Shows the pod's or Service's name, otherwise the address or network.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.name, self.address()) {
@@ -102,26 +101,26 @@ impl fmt::Display for End {
 /// A side of a follow.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Side {
-    /// Its addresses; never none.
+    /// The side's addresses; never empty.
     pub(super) ends: Vec<End>,
     /// Other addresses to which packets to these ends' virtual addresses may go.
     pub(super) besides: Vec<End>,
-    /// The Service, if it was named by one: `service namespace/name`, with the port.
+    /// `service namespace/name` with the port, if the side was named as a Service.
     pub(super) service: Option<String>,
-    /// The Services by which one comes to it, by namespace and name.
+    /// The Services that lead to the side, by namespace and name.
     pub(super) by: Vec<(String, String)>,
     /// Whether packets of pods may get a node's address on the way there.
     pub(super) is_masqueraded: bool,
-    /// The Service, if some of its packets stay on the node where they are.
+    /// The Service, if some of its packets go only to endpoints on their own node.
     pub(super) local: Option<Local>,
-    /// What the user should know, one sentence each.
+    /// Notes for the user, one sentence each.
     pub(super) warnings: Vec<String>,
 }
 
-/// What narrows a side.
+/// Further conditions on a side's packets.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Narrow {
-    /// The port that was given, as the client names it or as the endpoint has it.
+    /// The given port, by the client's number or the endpoint's.
     pub(super) port: Option<u16>,
     /// IANA protocol number; `None` for any.
     pub(super) proto: Option<u8>,
@@ -131,7 +130,7 @@ impl Narrow {
     /// IANA number of ICMP, which has no ports.
     const ICMP: u8 = 1;
 
-    /// Whether what is followed has no ports.
+    /// Whether the followed packets have no ports.
     pub(super) fn is_without_ports(self) -> bool {
         self.proto == Some(Self::ICMP)
     }
@@ -143,9 +142,9 @@ impl Narrow {
     }
 }
 
-/// Looks names up.
+/// Looks up the names of ends.
 pub(super) struct Names<'a> {
-    /// The namespace of what is named without one.
+    /// The namespace of objects that are named without one.
     pub(super) namespace: Option<&'a str>,
     pub(super) inventory: Option<&'a Inventory>,
 }
@@ -161,8 +160,8 @@ impl Names<'_> {
         given.unwrap_or_else(|| self.known().namespace().to_owned())
     }
 
-    /// Where packets come from. They are sent from a pod of a Service, if one is named; if a
-    /// port of it is, they are what it answers.
+    /// The source. The packets of a Service come from its pods. If a port of the Service is given,
+    /// the packets are the Service's answers.
     pub(super) fn source(&self, name: EndName, narrow: Narrow) -> Result<Side, SettingsError> {
         let EndName::Service(service) = name else {
             return self.named(name);
@@ -182,7 +181,7 @@ impl Names<'_> {
         Ok(side)
     }
 
-    /// Where they go.
+    /// The destination.
     pub(super) fn destination(&self, name: EndName, narrow: Narrow) -> Result<Side, SettingsError> {
         match name {
             EndName::Service(service) => return self.service(service, narrow),
@@ -205,7 +204,7 @@ impl Names<'_> {
                 let mut all = self.service(service, narrow)?;
                 all.ends.retain(|end| end.is_real() || end.network == same);
                 if narrow.port.is_none() {
-                    // Whatever is sent to it was asked for.
+                    // The user asked for the address itself, so all its ports count.
                     let own = all.ends.iter_mut().filter(|end| !end.is_real());
                     own.for_each(|end| end.ports.clear());
                 }
@@ -216,7 +215,7 @@ impl Names<'_> {
         Ok(side)
     }
 
-    /// All addresses of what was named, if that is no Service.
+    /// All addresses of a named object that is no Service.
     fn named(&self, name: EndName) -> Result<Side, SettingsError> {
         let ends = match name {
             EndName::Service(_) | EndName::Dns => unreachable!("these have ports"),
@@ -259,7 +258,7 @@ impl Names<'_> {
         end
     }
 
-    /// A Service: its virtual addresses, its nodes' ports, its endpoints.
+    /// The ends of a Service: its virtual addresses, its node ports, and its endpoints.
     fn service(&self, name: ServiceName, narrow: Narrow) -> Result<Side, SettingsError> {
         let ServiceName {
             namespace,

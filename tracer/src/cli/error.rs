@@ -1,4 +1,4 @@
-//! How a command fails: one sentence on stderr, and an exit code.
+//! The end of a command: one sentence on stderr, if it failed, and an exit code.
 
 use std::{fmt::Display, io, path::PathBuf, process::ExitCode};
 
@@ -14,16 +14,16 @@ use crate::{
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what was asked for.
+    /// The command did what the user asked for.
     Done,
     /// No packet matched.
     NothingMatched,
-    /// Packets fared otherwise than was expected.
+    /// Packets had another fate than the user expected.
     Unexpected,
 }
 
 impl Outcome {
-    /// That of a follow with so many journeys.
+    /// The outcome of a follow with this number of journeys.
     #[must_use]
     pub const fn of(matched: u64) -> Self {
         if matched == 0 {
@@ -39,20 +39,20 @@ impl Outcome {
 pub enum Failure {
     /// The arguments contradict each other.
     Syntax(String),
-    /// Anything else: one sentence.
+    /// Any other failure, in one sentence.
     Other(String),
-    /// Who read stdout has gone. Nothing is wrong and nobody is told.
+    /// The reader of stdout has gone. This is no error, so there is no message.
     BrokenPipe,
 }
 
 impl Failure {
-    /// A failure with what an error says.
+    /// A failure with the text of an error.
     pub fn new(error: impl Display) -> Self {
         Self::Other(error.to_string())
     }
 }
 
-/// For errors in writing to stdout.
+/// For errors of writing to stdout.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -82,7 +82,7 @@ impl From<clap::Error> for Failure {
             .split_once("\n\nFor more information")
             .unwrap_or((said, ""));
         let words: Vec<&str> = said.split_whitespace().skip(1).collect();
-        // Values are refused by our own parsers, which say what would do.
+        // tracer's own parsers refuse values, and their messages say which values are right.
         let hint = match error.kind() {
             ErrorKind::ValueValidation => "",
             _ => " (see --help)",
@@ -91,7 +91,7 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// Ends a command: tells stderr what failed, if anything did.
+/// Ends a command: writes the failure to stderr, if there is one.
 #[must_use]
 pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
     let (code, sentence) = match result {
@@ -107,16 +107,16 @@ pub(super) fn finish(result: Result<Outcome, Failure>) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Why arguments make no follow.
+/// Why a follow cannot start with these arguments.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The objects file is at fault, or the name.
+    /// The objects file is wrong, or a name that it should have.
     #[error(transparent)]
     Inventory(#[from] InventoryError),
-    /// The cluster cannot be asked, or lacks what was named.
+    /// The cluster cannot be read, or lacks a named object.
     #[error(transparent)]
     Cluster(#[from] ClusterError),
-    /// The cluster cannot be asked by this process.
+    /// This process cannot start the runtime that the API's client needs.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     /// ICMP has no ports.
@@ -131,7 +131,7 @@ pub enum SettingsError {
     /// Source and destination are the same.
     #[error("source and destination are both {0}: give two different ends")]
     SameEnds(String),
-    /// No address of one end can talk to one of the other.
+    /// No address of one end has the family of an address of the other.
     #[error(
         "{source_end} has only {source_family} addresses and {destination_end} only {destination_family}: give two ends of one family"
     )]
@@ -142,7 +142,7 @@ pub enum SettingsError {
         source_family: &'static str,
         /// The destination.
         destination_end: String,
-        /// The other.
+        /// The other family.
         destination_family: &'static str,
     },
     /// The Service has other ports.
@@ -150,9 +150,9 @@ pub enum SettingsError {
     NoSuchPort {
         /// `service namespace/name`.
         service: String,
-        /// What was asked for.
+        /// The requested port.
         asked: String,
-        /// The ports that it has.
+        /// The Service's ports.
         ports: Vec<String>,
     },
     /// There is no address to follow.
@@ -160,7 +160,7 @@ pub enum SettingsError {
         "{0} has no endpoints, so there is no address to follow: `kubectl get endpointslices` shows why"
     )]
     NoEndpoints(String),
-    /// More than an agent can be told.
+    /// The follow has more pairs than an agent takes.
     #[error(
         "this follow has more than {MAX_PAIRS} pairs of addresses and ports, and no more fit: name \
          fewer ends, or a CIDR that holds them"
@@ -169,15 +169,15 @@ pub enum SettingsError {
     /// The kernel programs have room for few ports.
     #[error("{0} VXLAN ports are too many: give --vxlan-port at most 4 times")]
     VxlanPorts(usize),
-    /// The ring buffer is less than a page.
+    /// The ring buffer is smaller than a page.
     #[error("a ring buffer of {size} bytes is less than a page here: give at least {page}")]
     RingSize {
-        /// What was given, in bytes.
+        /// The given size, in bytes.
         size: u32,
         /// The page size, in bytes.
         page: u32,
     },
-    /// Nothing is attached, so nothing can be recorded.
+    /// A dry run attaches nothing, so it has nothing to record.
     #[error("--dry-run attaches nothing, so there is nothing to record: leave out -w or --dry-run")]
     DryRecording,
     /// `-o pcapng` beside `--dry-run`.
@@ -188,40 +188,40 @@ pub enum SettingsError {
         "--dry-run attaches nothing, so no flow can be compared: leave out --expect-file or --dry-run"
     )]
     DryExpectations,
-    /// The view goes to the same place.
+    /// The recording and the view would both go to stdout.
     #[error(
         "-w - would mix the trace with what is shown, both on stdout: give a file, or use `tracer record -w -`"
     )]
     MixedOutput,
-    /// Standard output has no other name to go on under.
+    /// A rotated recording needs names for its further files, which standard output does not have.
     #[error(
         "standard output cannot be rotated: give -w a file, or leave out --rotate-size and --rotate-time"
     )]
     RotatedOutput,
-    /// What is captured goes nowhere.
+    /// An anonymized recording leaves captured frames out.
     #[error(
         "--anonymize leaves out of the recording what --snaplen captures: give only one of them"
     )]
     CapturesNothing,
-    /// A trace is no text.
+    /// A recording is binary, and a terminal is for text.
     #[error(
         "a trace is binary and not for a terminal: give -w a file, or send stdout to one (`-w - > trace.arrows`)"
     )]
     TerminalOutput,
-    /// Files are to be removed of a recording that has one.
+    /// Old files are to be removed, but the recording has only one file.
     #[error(
         "--rotate-keep is of use with several files only: give --rotate-size or --rotate-time, too"
     )]
     KeepsOneFile,
-    /// The secret cannot be read.
+    /// The file with the secret cannot be read.
     #[error("cannot read the key in {p}: {source}", p = path.display())]
     KeyFile {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// There is no secret in it.
+    /// The file has no secret.
     #[error("there is no key in {p}: write one line into it", p = .0.display())]
     EmptyKey(PathBuf),
     /// A node with two agents.
@@ -232,9 +232,9 @@ pub enum SettingsError {
         "the agents of {first} and {second} are in the same network namespace: give each node its own"
     )]
     SharedNamespace {
-        /// A node.
+        /// One node.
         first: String,
-        /// Another.
+        /// The other node.
         second: String,
     },
     /// The file of a network namespace cannot be opened.
@@ -247,7 +247,7 @@ pub enum SettingsError {
         node: String,
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The file is no namespace.
@@ -261,20 +261,20 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
-    /// A node was named that nobody looks at.
+    /// A named node has no agent.
     #[error(
         "no agent for {node}: add --agent {node}=local if this machine is {node}, {node}=pod, or {node}=exec:COMMAND"
     )]
     UnwatchedNode {
-        /// Its name.
+        /// The node's name.
         node: String,
     },
-    /// Without an end to go by, it is not known where to look.
+    /// No end is named, so tracer does not know where to look.
     #[error(
         "no node to look at: name each with --agent NODE=local (this machine), NODE=pod or NODE=exec:COMMAND, or give --all-nodes"
     )]
     NoNode,
-    /// Nobody looks at either end.
+    /// No node of either end has an agent.
     #[error(
         "no agent for {}: add --agent {first}=local if this machine is {first}, or --agent {first}=exec:COMMAND",
         list(nodes, "and"),
@@ -284,7 +284,7 @@ pub enum SettingsError {
         /// The nodes of the ends; never empty.
         nodes: Vec<String>,
     },
-    /// It is not known on which nodes the ends are, and nobody looks anywhere.
+    /// The nodes of the ends are unknown, and no agent is given.
     #[error(
         "neither {source_end} nor {destination_end} is on a node that is known: name one to look at with --agent NODE=local or --agent NODE=exec:COMMAND"
     )]
@@ -297,7 +297,7 @@ pub enum SettingsError {
 }
 
 impl SettingsError {
-    /// Whether the arguments alone are at fault.
+    /// Whether the arguments alone are wrong, whatever the cluster has.
     const fn is_contradiction(&self) -> bool {
         matches!(
             self,

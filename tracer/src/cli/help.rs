@@ -1,4 +1,5 @@
-//! What is written by hand in the help: mostly its end, with examples and the exit codes.
+//! The handwritten parts of the help: mostly the ends of commands' help, with examples and exit
+//! codes.
 
 /// The end of the help of `tracer` itself.
 pub(super) const TRACER: &str = "\
@@ -14,7 +15,7 @@ EXAMPLES
 EXIT CODES
   0 traced   1 failure   2 bad syntax   3 not as expected   4 nothing matched";
 
-/// How `tracer follow` is called; clap's own line would be 120 columns wide.
+/// The usage of `tracer follow`. clap's own line would be 120 columns wide.
 pub(super) const FOLLOW_USAGE: &str = "\
 tracer follow [OPTIONS]
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
@@ -84,7 +85,7 @@ EXIT CODES
   4 nothing matched
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
-/// The help of `--where`. What the command does with the journeys comes first.
+/// The help of `--where`. It begins with what the command does with the journeys.
 macro_rules! expression {
     ($first:literal) => {
         concat!(
@@ -121,7 +122,7 @@ pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that matc
 pub(super) const EXPORT_WHERE: &str =
     expression!("Export only journeys that match. Sums and the exit code count all journeys.");
 
-/// The usage of `tracer agent`: what holds a pod instead is nothing that people type.
+/// The usage of `tracer agent`. It leaves out the options that only tracer itself uses.
 pub(super) const AGENT_USAGE: &str = "tracer agent [OPTIONS] --stdio";
 
 /// The end of the help of `tracer agent`.
@@ -174,7 +175,7 @@ EXIT CODES
   4 nothing was dropped
   When the reader of stdout goes away (| head), tracer ends quietly with 0.";
 
-/// How `tracer record` is called.
+/// The usage of `tracer record`.
 pub(super) const RECORD_USAGE: &str = "\
 tracer record [OPTIONS] --write FILE
            <--src END | --src-pod POD | --src-service SERVICE | --src-ip IP>
@@ -265,7 +266,7 @@ EXIT CODES
   0 written   1 failure: no trace, a damaged one, a full disk: an
   existing OUT stays   2 bad syntax   4 no packets in it";
 
-/// How `tracer extcap` is called, by a person and by Wireshark.
+/// The usage of `tracer extcap`, for users and for Wireshark.
 pub(super) const EXTCAP_USAGE: &str = "\
 tracer extcap install [--dir DIR]
        tracer extcap --extcap-interfaces

@@ -1,4 +1,4 @@
-//! Reading the cluster's objects, with a word for who waits for it.
+//! Reads the cluster's objects, and shows progress to a user who waits.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -20,21 +20,21 @@ use crate::{
     terminal::clean,
 };
 
-/// How long nothing is said, and how often then.
+/// The time before the first progress message, and between messages.
 const PATIENCE: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 
-/// The cluster's objects, as far as they are known.
+/// The known objects of a cluster.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    /// The objects; `None` where nothing is said of a cluster.
+    /// The objects; `None` if the command uses no cluster.
     pub(super) inventory: Option<Inventory>,
-    /// What the user should know of them, one sentence each.
+    /// Notes on the objects for the user, one sentence each.
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the file if one was named, else from the API what was, if it is an object or if
-/// `access` names a cluster; with `all_nodes`, every node as well.
+/// Reads the file, if there is one. Otherwise reads the named objects from the API, if a name is an
+/// object or if `access` names a cluster. With `all_nodes`, reads every node as well.
 pub(super) fn objects(
     file: Option<&Path>,
     access: &AccessArgs,
@@ -70,7 +70,7 @@ pub(super) fn objects(
     })
 }
 
-/// What is to be read for ends and agents.
+/// The objects to read for ends and agents.
 pub(super) fn wanted(
     names: &[EndName],
     agents: &[AgentSpec],
@@ -83,7 +83,7 @@ pub(super) fn wanted(
     ends.chain(nodes).collect()
 }
 
-/// What is to be read for an end.
+/// The objects to read for an end.
 fn wanted_by(name: &EndName, namespace: &str) -> Option<Wanted> {
     let or_default = |own: &Option<String>| own.clone().unwrap_or_else(|| namespace.to_owned());
     Some(match name {
@@ -118,7 +118,7 @@ fn inventory(path: &Path) -> Result<Inventory, SettingsError> {
     Ok(loaded?)
 }
 
-/// Says on one line of a terminal how far it is.
+/// Shows the progress on one line of a terminal.
 struct Waiting<W: Write> {
     out: W,
     name: String,
@@ -144,12 +144,12 @@ impl<W: Write> Waiting<W> {
         self.said = true;
         let (name, read) = (&self.name, bytes >> 20);
         let of = of.map_or_else(String::new, |of| format!(" of {}", of >> 20));
-        // Nobody who has closed stderr wants to know.
+        // A closed stderr is no error: the progress is only a courtesy.
         let _: io::Result<()> = write!(self.out, "\rtracer: reading {name}: {read}{of} MiB");
         let _: io::Result<()> = self.out.flush();
     }
 
-    /// Leaves the line as it was.
+    /// Clears the line.
     fn end(&mut self) {
         if self.said {
             let _: io::Result<()> = write!(self.out, "\r\u{1b}[K");

@@ -1,4 +1,4 @@
-//! Manual pages, made of the same definitions as the help.
+//! Manual pages, made from the same definitions as the help.
 
 use std::{fs, io, path::Path};
 
@@ -10,8 +10,8 @@ use clap_mangen::{
 
 use super::{args::Arguments, error::Failure};
 
-/// Writes tracer.1 and a page for each command into a directory, which is made if it is not
-/// there.
+/// Writes tracer.1 and a page for each command into a directory. Makes the directory if it does not
+/// exist.
 ///
 /// # Errors
 /// If the directory cannot be made, or a page cannot be written.
@@ -35,7 +35,7 @@ pub(super) fn write(directory: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One page. What follows the options in the help is laid out by hand, and stays as it is.
+/// Makes a page. The help after the options has its own layout, which the page keeps.
 fn page(command: &Command, man: &Man) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
@@ -57,7 +57,7 @@ fn page(command: &Command, man: &Man) -> io::Result<Vec<u8>> {
             roff.control("SH", [line]).control("nf", []);
             is_open = true;
         } else {
-            // In the help, sections are indented; in a page, the section is.
+            // The help indents the text of a section. A page indents it anyway.
             roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
         }
     }

@@ -4,8 +4,8 @@
 //! text ──clap──► Arguments ──look up──► Settings ──follow──► Outcome | Failure ──► exit code
 //! ```
 //!
-//! Data goes to stdout and everything else to stderr. What is wrong is told in one sentence. A reader of
-//! stdout that goes away, as `head` does, is no failure.
+//! Data goes to stdout and everything else to stderr. An error is one sentence. It is no failure if
+//! the reader of stdout goes away, as `head` does.
 
 mod agents;
 mod args;
@@ -55,7 +55,7 @@ pub use values::{AgentSpec, EndName, PodName, PortName, ServiceName};
 
 use crate::terminal::Lines;
 
-/// What does what the arguments say.
+/// The commands of the program.
 pub trait Program {
     /// Follows packets.
     ///
@@ -63,7 +63,7 @@ pub trait Program {
     /// [`Failure`], in one sentence, here and below.
     fn follow(settings: Settings) -> Result<Outcome, Failure>;
 
-    /// Records what a follow would show.
+    /// Records a follow without showing it.
     ///
     /// # Errors
     /// See [`Program::follow`].
@@ -75,7 +75,7 @@ pub trait Program {
     /// See [`Program::follow`].
     fn drops(settings: DropsSettings) -> Result<Outcome, Failure>;
 
-    /// Looks into this node for a collector.
+    /// Serves a collector on this node.
     ///
     /// # Errors
     /// See [`Program::follow`].
@@ -99,32 +99,32 @@ pub trait Program {
     /// See [`Program::follow`].
     fn import(args: &ImportArgs) -> Result<Outcome, Failure>;
 
-    /// Puts recordings and what they show into one file.
+    /// Packs recordings and their replay into one file.
     ///
     /// # Errors
     /// See [`Program::follow`].
     fn bundle(args: &BundleArgs) -> Result<Outcome, Failure>;
 
-    /// Prints what lines of JSON are like.
+    /// Prints the schema of JSON lines.
     ///
     /// # Errors
     /// See [`Program::follow`].
     fn schema(args: &SchemaArgs) -> Result<Outcome, Failure>;
 
-    /// Says what a recording holds.
+    /// Describes the contents of a recording.
     ///
     /// # Errors
     /// See [`Program::follow`].
     fn show(args: &ShowArgs) -> Result<Outcome, Failure>;
 
-    /// Sums recordings up.
+    /// Summarizes recordings.
     ///
     /// # Errors
     /// See [`Program::follow`].
     fn stats(args: &StatsArgs) -> Result<Outcome, Failure>;
 }
 
-/// Runs the program: reads its arguments and does what they say.
+/// Runs the program: reads its arguments and executes the command.
 ///
 /// Help ends the process here.
 pub fn run<P: Program>() -> ExitCode {
@@ -190,7 +190,7 @@ fn log_to_stderr(verbose: u8) {
         2 => Level::DEBUG,
         _ => Level::TRACE,
     };
-    // The client of the API says itself what failed, as an error.
+    // The API client's errors reach the user as errors of a command, so its own log is off.
     let kube = if verbose > 1 {
         level.into()
     } else {
@@ -202,7 +202,7 @@ fn log_to_stderr(verbose: u8) {
         .with_target("kube_runtime", kube);
     let lines = fmt::layer()
         .with_writer(|| Lines(io::stderr()))
-        // Colours are control characters, and these do not get through.
+        // Colours are control characters, which `Lines` replaces.
         .with_ansi(false);
     registry().with(lines.with_filter(targets)).init();
 }

@@ -1,11 +1,11 @@
-//! From what is asked for with `--where` to what is selected.
+//! Turns the expression of `--where` into a selection.
 
 use tracer_core::journal::{Query, Selection};
 
 use crate::terminal::zone;
 
-/// Which journeys to show, and after how many of them no more. Times of day are meant
-/// as times are shown.
+/// The journeys to show, and the limit of their number. Times of day in the query are in the zone
+/// in which times are shown.
 #[must_use]
 pub fn selection(query: Option<&Query>, utc: bool, most: Option<u64>) -> Option<Selection> {
     query.map(|query| Selection {

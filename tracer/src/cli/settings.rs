@@ -1,5 +1,5 @@
-//! From arguments to settings: every name looked up, every default filled in, so that nothing further on
-//! has to ask what was meant.
+//! Turns arguments into settings: looks up every name and fills in every default, so that later
+//! code does not have to interpret arguments.
 
 use std::{
     collections::BTreeMap,
@@ -38,30 +38,30 @@ use crate::{
     store::Rotation,
 };
 
-/// Linux's VXLAN port from before there was a standard, and the standard's (RFC 7348).
+/// Linux's VXLAN port from before the standard, and the port of the standard (RFC 7348).
 pub(super) const USUAL_VXLAN_PORTS: [u16; 2] = [8472, 4789];
 
 /// A follow, ready to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The source: one network, or all addresses of a pod. Each has a partner of its family among the
-    /// destinations.
+    /// The sources: a network, or all addresses of the named objects. Each has a partner of its
+    /// family among the destinations.
     pub sources: Vec<End>,
-    /// The destination, likewise, with the virtual addresses by which one comes there.
+    /// The destinations, including the virtual addresses by which packets reach them.
     pub destinations: Vec<End>,
-    /// Where packets to these virtual addresses may go as well. Nobody asks for them, but
-    /// there they are seen after they were translated.
+    /// Other endpoints to which packets to these virtual addresses may go. The user does not ask
+    /// for these endpoints, but after a translation packets appear there.
     pub besides: Vec<End>,
-    /// Whose packets are followed, on both sides of a translation.
+    /// The followed pairs of addresses, on both sides of a translation.
     pub pairs: Vec<Pair>,
-    /// What may come with a node's address in the place of its source's.
+    /// Packets that may have a node's address in place of their source's.
     pub masqueraded: Vec<Masqueraded>,
-    /// What the source and the destination are called, if that is not what their ends are
-    /// called: Services.
+    /// The names of the source and the destination if these are Services, which differ from the
+    /// names of their ends.
     pub services: [Option<String>; 2],
-    /// Whether the source's DNS is followed, whoever it asks.
+    /// Whether the source's DNS is followed, to any server.
     pub dns: bool,
-    /// IANA protocol number, that of ICMP also for ICMPv6; `None` for any.
+    /// IANA protocol number; `None` for any. The number of ICMP also stands for ICMPv6.
     pub proto: Option<u8>,
     /// Port of the source.
     pub src_port: Option<u16>,
@@ -69,55 +69,55 @@ pub struct Settings {
     pub dst_port: Option<u16>,
     /// The Services by which packets may come to either side, by namespace and name.
     pub by: Vec<(String, String)>,
-    /// When to end.
+    /// How long the follow runs; `None`: no limit.
     pub duration: Option<Duration>,
-    /// How many journeys to end after.
+    /// The number of journeys after which the follow ends; `None`: no limit.
     pub count: Option<u64>,
     /// How long to wait for a packet's next hop.
     pub hold: Duration,
-    /// How to show it, if that was said.
+    /// The form of the output, if it was given.
     pub shape: ShapeArgs,
-    /// What journeys have to be like that are shown.
+    /// The query that selects the journeys to show.
     pub query: Option<Query>,
     /// Whether to show times in UTC.
     pub utc: bool,
-    /// Whether to read what may explain a drop.
+    /// Whether to read facts that may explain a drop.
     pub explain: bool,
-    /// What has to become of every packet.
+    /// The fate that every packet must have.
     pub expect: Option<Expected>,
-    /// What has to become of flows.
+    /// The expectations on flows.
     pub flows: ExpectArgs,
-    /// Whether to attach nothing and only show where it would.
+    /// Whether to attach nothing, and only show where programs would be attached.
     pub dry_run: bool,
     /// Whether to observe the pods' own interfaces.
     pub pod_interfaces: bool,
-    /// Where to see packets at XDP, if that was asked for.
+    /// The interfaces at whose XDP packets are observed, if the user asked for XDP.
     pub xdp: Option<Xdp>,
-    /// UDP ports of VXLAN, besides those of the nodes' devices, the ones asked for first.
+    /// UDP ports of VXLAN, besides those of the nodes' devices. The requested ports come first.
     pub vxlan_ports: Vec<u16>,
-    /// Bytes of a node's ring buffer.
+    /// Size of a node's ring buffer, bytes.
     pub ring_size: u32,
-    /// How many of a frame's first bytes are captured; 0: none.
+    /// The number of bytes that are captured of each frame; 0: none.
     pub snaplen: u32,
-    /// Events per second and node.
+    /// Limit of events per second and node.
     pub budget: u32,
-    /// The nodes to look at; never empty.
+    /// The agents of the nodes to observe; never empty.
     pub agents: Vec<AgentSpec>,
-    /// Who has which address.
+    /// The owners of addresses.
     pub owners: Owners,
     /// The addresses of every known node.
     pub node_addresses: BTreeMap<String, Vec<IpAddr>>,
-    /// What will limit the answers, one sentence each.
+    /// Limits of the answers, one sentence each.
     pub warnings: Vec<String>,
-    /// Where to record it.
+    /// Where to record the follow; `None`: nowhere.
     pub write: Option<Write>,
-    /// The secret that recordings to be joined share.
+    /// The secret that recordings must share to be joined.
     pub key: Option<String>,
-    /// How to find out again what the names mean; `None` if no cluster was asked.
+    /// How to look up the names again; `None` if they are not from the API.
     pub live: Option<Live>,
 }
 
-/// How names that a cluster was asked for can be looked up again.
+/// How to look up again the names that the API has resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Live {
     /// The cluster.
@@ -126,7 +126,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// What is to be read of the cluster.
+    /// The objects to read from the cluster.
     #[must_use]
     pub fn wanted(&self, cluster: &Cluster) -> Vec<Wanted> {
         let names = names(&self.args);
@@ -138,15 +138,15 @@ impl Live {
         )
     }
 
-    /// Whether a pod that takes the place of another is found: each end is named, and not
-    /// by an address.
+    /// Whether the follow finds a pod that takes the place of another. It does if no end is given
+    /// as an address or a network.
     #[must_use]
     pub fn goes_along(&self) -> bool {
         let mut names = names(&self.args).into_iter();
         names.all(|name| !matches!(name, EndName::Network(_)))
     }
 
-    /// What the names mean by now.
+    /// Looks up the names again.
     ///
     /// # Errors
     /// See [`Settings::resolve`].
@@ -160,10 +160,10 @@ impl Live {
 }
 
 impl Settings {
-    /// Finds out what the arguments mean.
+    /// Looks up what the arguments name.
     ///
     /// # Errors
-    /// If they contradict each other, or name what is not there.
+    /// If the arguments contradict each other, or name an object that does not exist.
     pub fn resolve(args: &FollowArgs) -> Result<Self, SettingsError> {
         check(&args.watch)?;
         Self::with(args, &objects(&args.watch)?)
@@ -198,7 +198,7 @@ impl Settings {
         })
     }
 
-    /// Finds out what is to be recorded.
+    /// Looks up what a recording's arguments name.
     ///
     /// # Errors
     /// See [`Settings::resolve`].
@@ -326,7 +326,7 @@ fn write(path: &Path, args: &RecordingArgs) -> Write {
     }
 }
 
-/// The secret, from wherever it is to be had.
+/// The secret, from the argument or its file.
 fn key(args: &RecordingArgs) -> Result<Option<String>, SettingsError> {
     let Some(path) = &args.key_file else {
         return Ok(args.key.clone());
@@ -342,7 +342,7 @@ fn key(args: &RecordingArgs) -> Result<Option<String>, SettingsError> {
     Ok(Some(secret.to_owned()))
 }
 
-/// To keep some of the files means nothing where there is one.
+/// Without rotation there is only one file, so there is no file to remove.
 fn check_rotation(args: &RecordingArgs) -> Result<(), SettingsError> {
     let rotates = args.rotate_size.is_some() || args.rotate_time.is_some();
     if args.rotate_keep.is_some() && !rotates {
@@ -351,7 +351,7 @@ fn check_rotation(args: &RecordingArgs) -> Result<(), SettingsError> {
     Ok(())
 }
 
-/// What the arguments say against each other, whatever the cluster is like.
+/// Finds contradictions between arguments, before the cluster is asked.
 pub(super) fn check(args: &WatchArgs) -> Result<(), SettingsError> {
     let has_ports = args.src_port.is_some() || args.dst_port.is_some();
     if args.destination.dns && matches!(args.proto, Protocol::Icmp | Protocol::Sctp) {
@@ -369,7 +369,7 @@ pub(super) fn check(args: &WatchArgs) -> Result<(), SettingsError> {
     check_ring(args.ring_size)
 }
 
-/// A ring buffer has at least a page.
+/// Checks that a ring buffer has at least a page.
 pub(super) fn check_ring(size: u32) -> Result<(), SettingsError> {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
     match page.and_then(|page| u32::try_from(page).ok()) {
@@ -394,7 +394,7 @@ fn names(args: &WatchArgs) -> [EndName; 2] {
     [args.source.name(), args.destination.name()]
 }
 
-/// The ends of a follow that have a partner, and what is between them.
+/// The ends of a follow that have a partner of their family, and the pairs between them.
 struct Followed {
     sources: Vec<End>,
     destinations: Vec<End>,
@@ -404,8 +404,8 @@ struct Followed {
 }
 
 impl Followed {
-    /// `is_outside`: whether an end is a node's or outside the cluster, so that nodes may
-    /// masquerade what it sends.
+    /// `is_outside` says whether an end is a node, or outside of the cluster. Nodes may masquerade
+    /// the packets of such ends.
     fn new(
         source: &Side,
         destination: &Side,
@@ -414,7 +414,7 @@ impl Followed {
     ) -> Result<Self, SettingsError> {
         let mut sources = source.ends.clone();
         let is_any_outside = sources.iter().any(&is_outside);
-        // Pods use a Service's own addresses.
+        // Pods use a Service's own addresses, not its node ports.
         let is_used = |end: &&End| is_any_outside || end.kind != EndKind::NodePort;
         let mut destinations: Vec<End> = destination.ends.iter().filter(is_used).cloned().collect();
         let has_partner = |end: &End, others: &[End]| {
@@ -456,7 +456,7 @@ impl Followed {
     }
 }
 
-/// Whether an end is no pod, nor a network of pods or with pods in it.
+/// Whether an end is a node, or outside of the cluster: neither a pod nor a network of pods.
 fn is_outside(end: &End, inventory: &Inventory) -> bool {
     match end.address() {
         Some(address) => match inventory.owner(address) {

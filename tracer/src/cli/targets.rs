@@ -1,8 +1,8 @@
-//! Which packets a follow is about: pairs of addresses, with protocol and ports.
+//! The packets of a follow, as pairs of addresses with protocol and ports.
 //!
-//! Every source with every destination of its family, at the ports that belong to the
-//! follow there. A node may put its own address in the source's place, and which
-//! addresses it has is known only once its agent has told: those pairs are made then.
+//! Every source has a pair with every destination of its family, at the ports that belong to the
+//! follow. A node may put its own address in place of the source's. Only the node's agent knows the
+//! node's addresses, so these pairs are made later.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use tracer_core::model::Pair;
 use super::ends::{End, EndKind, Narrow};
 use crate::{collector::Masqueraded, link::wire::MAX_PAIRS};
 
-/// What is asked of protocol and port at an end; `None` asks nothing.
+/// The protocol and the port that packets must have at an end; `None` means any.
 type Rule = (Option<u8>, Option<u16>);
 
-/// What each packet of a pair has to be like at an end.
+/// The rules that the packets of a pair must meet at an end.
 fn rules(end: &End, narrow: Narrow) -> Vec<Rule> {
     let all = (narrow.proto, narrow.port);
     if narrow.is_without_ports() || end.ports.is_empty() {
@@ -31,7 +31,7 @@ fn rules(end: &End, narrow: Narrow) -> Vec<Rule> {
     rules
 }
 
-/// The same of those that came there by a Service.
+/// The rules for packets that came by a Service.
 fn by_service(end: &End) -> Vec<Rule> {
     let ports = end.ports.iter();
     ports
@@ -42,7 +42,7 @@ fn by_service(end: &End) -> Vec<Rule> {
 /// All pairs of `sources` and `destinations`, in their order.
 ///
 /// # Errors
-/// If there are more than an agent can be told.
+/// If there are more pairs than an agent takes.
 pub(super) fn pairs<'a>(
     (sources, from): (&[End], Narrow),
     (destinations, to): (impl Iterator<Item = &'a End> + Clone, Narrow),
@@ -54,8 +54,8 @@ pub(super) fn pairs<'a>(
                 continue;
             }
             let is_same = source.network == destination.network;
-            // A pod reaches itself by a Service; of ends that are named together, each is a
-            // partner of the others only.
+            // A pod may reach itself by a Service. Otherwise, each of several ends with one name is
+            // a partner of the others only.
             let to = match is_same {
                 true => by_service(destination),
                 false => rules(destination, to),
@@ -83,16 +83,16 @@ pub(super) fn pairs<'a>(
     Ok(pairs)
 }
 
-/// There are more than an agent can be told.
+/// There are more pairs than an agent takes.
 #[derive(Debug)]
 pub(super) struct TooMany;
 
-/// What may come to `destinations` with an address of a node in the place of its source's.
+/// Packets that may come to `destinations` with a node's address in place of their source's.
 ///
 /// A pod's own node may masquerade packets through a Service: if the pod reaches itself, or with
-/// kube-proxy's `--masquerade-all`. If `may_be`, any node may. In most networks, a pod's own node
-/// also masquerades packets to places without pods (`is_outside`), and packets to a Service's
-/// address that the node has not translated.
+/// kube-proxy's `--masquerade-all`. If `may_be`, any node may do so. In most networks, a pod's own
+/// node also masquerades packets to places without pods (`is_outside`). The same holds for packets
+/// to a Service's address that the node has not translated.
 pub(super) fn masqueraded<'a>(
     sources: &[End],
     (destinations, to): (impl Iterator<Item = &'a End>, Narrow),

@@ -1,4 +1,4 @@
-//! What one argument can be: text → value, each with a sentence for what is none.
+//! Parsers for the values of arguments, with a sentence for each wrong value.
 //!
 //! clap puts the argument's name before the sentence and ends the program with exit code 2.
 
@@ -15,16 +15,16 @@ use crate::{
     link::Place,
 };
 
-/// A side of a follow, as it was named.
+/// A side of a follow, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndName {
     /// A pod.
     Pod(PodName),
-    /// Pods that are named together.
+    /// Pods with a common name.
     Group {
-        /// Their namespace, where it was given.
+        /// The pods' namespace, if it was given.
         namespace: Option<String>,
-        /// What they have in common.
+        /// The workload or the labels of the pods.
         pods: Pods,
     },
     /// A Service.
@@ -33,36 +33,36 @@ pub enum EndName {
     Node(String),
     /// An address, or all of a network.
     Network(IpNet),
-    /// Whoever is asked for names.
+    /// Any DNS server.
     Dns,
 }
 
-/// A pod as kubectl names it.
+/// A pod, by its name as kubectl takes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodName {
-    /// Its namespace, where it was given.
+    /// The pod's namespace, if it was given.
     pub namespace: Option<String>,
-    /// Its name.
+    /// The pod's name.
     pub name: String,
 }
 
 /// A Service, or a port of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceName {
-    /// Its namespace, where it was given.
+    /// The Service's namespace, if it was given.
     pub namespace: Option<String>,
-    /// Its name.
+    /// The Service's name.
     pub name: String,
-    /// The port, where one was given.
+    /// The port, if it was given.
     pub port: Option<PortName>,
 }
 
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortName {
-    /// By its number at the Service's addresses.
+    /// The port's number at the Service's addresses.
     Number(u16),
-    /// By its name.
+    /// The port's name.
     Name(String),
 }
 
@@ -110,7 +110,8 @@ fn port_name(text: &str) -> Option<PortName> {
         .then(|| PortName::Name(text.to_owned()))
 }
 
-/// Whether an object may be called so: as far as other things can be told from it.
+/// Whether an object may have this name. Only characters that separate names from other parts are
+/// excluded.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['/', ':', ' '])
 }
@@ -137,7 +138,8 @@ fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
 impl FromStr for EndName {
     type Err = String;
 
-    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]service/NAME[:PORT]`, `[NAMESPACE:]LABELS`, an address or a network.
+    /// `[NAMESPACE:]KIND/NAME`, `[NAMESPACE:]service/NAME[:PORT]`, `[NAMESPACE:]LABELS`, an address
+    /// or a network.
     fn from_str(text: &str) -> Result<Self, String> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Ok(Self::Network(single(address)?));
@@ -145,7 +147,7 @@ impl FromStr for EndName {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(network.trunc()));
         }
-        // Of `service/cart:80`, what is before the colon is no namespace.
+        // In `service/cart:80`, the part before the colon is no namespace.
         let (namespace, object) = match text.split_once(':') {
             Some((namespace, object)) if !namespace.contains('/') => (Some(namespace), object),
             _ => (None, text),
@@ -203,7 +205,7 @@ impl FromStr for EndName {
     }
 }
 
-/// The network of one address that packets between machines can carry.
+/// The network of one address, if packets between machines can carry it.
 fn single(address: IpAddr) -> Result<IpNet, String> {
     let address = address.to_canonical();
     if address.is_unspecified() || address.is_loopback() {
@@ -231,7 +233,7 @@ pub(super) fn port(text: &str) -> Result<u16, String> {
     }
 }
 
-/// A number from 1 on.
+/// A number that is 1 or more.
 pub(super) fn positive<T: FromStr + Default + PartialEq>(text: &str) -> Result<T, String> {
     match text.parse() {
         Ok(number) if number != T::default() => Ok(number),
@@ -239,7 +241,7 @@ pub(super) fn positive<T: FromStr + Default + PartialEq>(text: &str) -> Result<T
     }
 }
 
-/// As long as a clock can be set forward without a thought.
+/// The limit of a time span, with which no sum of a span and a clock overflows.
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// A time span with its unit.
@@ -255,10 +257,10 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The most that a ring buffer can have.
+/// The size limit of a ring buffer, bytes.
 const MAX_RING: u32 = 1 << 30;
 
-/// How much to capture of a frame.
+/// The number of bytes to capture of a frame.
 pub(super) fn snaplen(text: &str) -> Result<u32, String> {
     let most = u32::try_from(MAX_SNAPLEN).unwrap_or(u32::MAX);
     match text.parse() {
@@ -271,7 +273,7 @@ pub(super) fn snaplen(text: &str) -> Result<u32, String> {
 
 /// The name of an interface.
 pub(super) fn interface(text: &str) -> Result<String, String> {
-    /// `IFNAMSIZ` less the zero at its end (include/uapi/linux/if.h).
+    /// `IFNAMSIZ` without the zero at its end (include/uapi/linux/if.h).
     const LONGEST: usize = 15;
 
     let has_other = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
@@ -315,19 +317,19 @@ fn bytes(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-/// A node and how it is reached.
+/// A node, and how to reach it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentSpec {
-    /// The node's name, as the cluster knows it.
+    /// The node's name in the cluster.
     pub node: String,
-    /// Where its host namespace is.
+    /// Where the agent runs.
     pub place: Place,
 }
 
 impl FromStr for AgentSpec {
     type Err = String;
 
-    /// `NODE=local`, `NODE=netns:PATH`, `NODE=ssh:[USER@]HOST` or `NODE=exec:COMMAND`.
+    /// `NODE=pod`, `NODE=local`, `NODE=netns:PATH`, `NODE=ssh:[USER@]HOST` or `NODE=exec:COMMAND`.
     fn from_str(text: &str) -> Result<Self, String> {
         let Some((node, spec)) = text.split_once('=').filter(|(node, _)| !node.is_empty()) else {
             return Err(
@@ -358,7 +360,7 @@ impl FromStr for AgentSpec {
     }
 }
 
-/// Where ssh logs in.
+/// The host that ssh connects to.
 fn host(host: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_@:%[]".contains(c);
     if host.is_empty() || host.starts_with('-') || !host.chars().all(is_plain) {

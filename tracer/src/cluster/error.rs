@@ -233,8 +233,8 @@ fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) 
     last
 }
 
-/// The cause of an error. An I/O error that wraps another one returns that one's cause, and so
-/// hides it.
+/// The cause of an error. An I/O error that wraps another error returns that error's cause, and so
+/// hides the wrapped error.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     match error
         .downcast_ref::<io::Error>()

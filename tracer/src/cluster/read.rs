@@ -40,9 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Wanted {
     /// A pod.
     Pod {
-        /// Its namespace.
+        /// The pod's namespace.
         namespace: String,
-        /// Its name.
+        /// The pod's name.
         name: String,
     },
     /// A group of pods.
@@ -51,9 +51,9 @@ pub enum Wanted {
     Node(String),
     /// A Service with its endpoints.
     Service {
-        /// Its namespace.
+        /// The Service's namespace.
         namespace: String,
-        /// Its name.
+        /// The Service's name.
         name: String,
     },
     /// The owner of an address.

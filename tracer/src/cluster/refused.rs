@@ -33,7 +33,7 @@ impl Refused {
         }
     }
 
-    /// What that means for the follow, and the RBAC rules that would allow it.
+    /// The consequences for the follow, and the RBAC rules that would allow the requests.
     pub(super) fn said(self) -> Option<String> {
         if self.what.is_empty() {
             return None;

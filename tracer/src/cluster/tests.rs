@@ -1,4 +1,4 @@
-//! What is said of kubeconfigs that lead nowhere.
+//! The errors for kubeconfigs that cannot be used.
 
 use std::{fs, path::PathBuf, process};
 
@@ -6,7 +6,7 @@ use expect_test::{Expect, expect};
 
 use super::Access;
 
-/// A file that goes when the test ends.
+/// A file that the test removes at its end.
 struct Scratch(PathBuf);
 
 impl Scratch {

@@ -110,7 +110,7 @@ pub(super) enum Sent {
     Joined(Box<Link>, Box<(Place, Start)>),
     /// An agent could not be reached: its node, and the reason.
     Unreached(String, String),
-    /// Not from an agent: it is time to look after an agent on a node without an end.
+    /// Not from an agent: a step of an agent on a node without an end may be due.
     Due,
 }
 
@@ -305,7 +305,7 @@ impl Agents {
                         }
                     }
                 }
-                // The agent comes too late.
+                // These come too late.
                 Some((
                     _,
                     Sent::Anew(..)
@@ -328,7 +328,7 @@ impl Agents {
     fn leave_stuck(&mut self) -> Vec<String> {
         let agents = std::mem::take(&mut self.agents).into_iter();
         let stuck = agents.filter(|agent| agent.running).map(|agent| {
-            // Dropping it would wait for its threads.
+            // Dropping the commands would wait for the agent's threads.
             std::mem::forget(agent.commands);
             format!(
                 "the agent of {} did not end within {} s: what it saw last is lost, and its \

@@ -1,5 +1,5 @@
-//! The collector: starts agents, brings their hops into order, and hands
-//! journeys with their verdicts to a view.
+//! The collector: starts agents, brings their hops into order, and hands journeys with their
+//! verdicts to a view.
 
 mod agents;
 mod plan;
@@ -21,9 +21,9 @@ pub use plan::{Masqueraded, Plan, Targets, Update, Write};
 pub(crate) use run::{Work, run};
 pub use session::{Outcome, SessionError, follow};
 
-/// Unix time, ns: the time when this process began, and what has passed since. So it does not
-/// jump if somebody sets the clock. It stops with the machine, as the clocks of agents in this
-/// process do.
+/// Unix time, ns: the time at which this process began, plus the time since then. It therefore does
+/// not jump if somebody sets the clock. It stops while the machine sleeps, as the clocks of agents
+/// in this process do.
 pub(crate) fn unix_now() -> i64 {
     static BEGIN: OnceLock<(Instant, i64)> = OnceLock::new();
 

@@ -1,8 +1,8 @@
 //! One live follow, from the first attachment to the summary.
 //!
 //! A session starts the agents, puts the filter into force, and passes agents' records through the
-//! core and into the recording. It asks streams for watermarks and reports while a journey waits for
-//! them, and reaches lost agents again. However it ends, everything is detached.
+//! core and into the recording. It asks streams for watermarks and reports while a journey waits
+//! for them, and reaches lost agents again. However it ends, everything is detached.
 
 mod work;
 
@@ -67,21 +67,21 @@ pub enum SessionError {
     /// An agent could not start.
     #[error("{node}: {source}")]
     Agent {
-        /// Its node.
+        /// The agent's node.
         node: String,
-        /// Why.
+        /// The cause.
         source: LinkError,
     },
     /// An agent ended by itself.
     #[error("the agent of {node} ended unexpectedly: what it saw last is lost")]
     AgentEnded {
-        /// Its node.
+        /// The agent's node.
         node: String,
     },
     /// An agent does not do what it is told.
     #[error("the agent of {node} did not answer within {} s: is the node overloaded?", stalls::PATIENCE.as_secs())]
     Silent {
-        /// Its node.
+        /// The agent's node.
         node: String,
     },
     /// The recording cannot be written.
@@ -92,9 +92,8 @@ pub enum SessionError {
     View(#[from] io::Error),
 }
 
-/// Runs a follow until `stop`, its duration, or its count is reached, and
-/// detaches everything. `notice` takes lines that are not data; `updates` are changes of the
-/// plan meanwhile.
+/// Runs a follow until `stop`, its duration, or its count is reached, and detaches everything.
+/// `notice` takes lines that are not data; `updates` are changes of the plan meanwhile.
 ///
 /// # Errors
 /// [`SessionError`]; everything is detached then, too.
@@ -118,7 +117,7 @@ pub async fn follow(
     follow_agents(plan, recorder, started, view, notice, stop).await
 }
 
-/// The same, with agents that have started.
+/// As [`follow`], with agents that have started.
 pub(super) async fn follow_agents(
     plan: Plan,
     recorder: Option<Recorder>,
@@ -131,7 +130,7 @@ pub(super) async fn follow_agents(
     session.arm(&mut agents);
     let ended = run(agents, &mut session, stop).await;
     let shown = ended.and_then(|()| Ok(session.core.end(&mut session.reader)?));
-    // Whatever happened, finish the recording, so that it can be read to its end.
+    // Finish the recording in any case, so that it can be read to its end.
     session.record(|recorder| recorder.end(unix_now()));
     shown?;
     session.sum_up()
@@ -186,10 +185,10 @@ enum Phase {
     Following(Option<Instant>),
 }
 
-/// That nothing has matched yet.
+/// The state of a follow in which nothing has matched yet.
 #[derive(Clone, Copy, Debug)]
 struct Wonder {
-    /// When to go on without further answers.
+    /// When to ask agents, and once they were asked, when to go on without their answers.
     at: Instant,
     /// Whether agents were asked what their points have seen.
     asked: bool,

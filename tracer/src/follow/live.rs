@@ -1,6 +1,6 @@
-//! A follow that goes with its ends: what changes in the cluster changes the plan.
+//! A follow that goes along with its ends: when the cluster changes, the plan changes.
 //!
-//! A thread of its own asks the API, because the commands that give credentials block.
+//! A separate thread asks the API, because the commands that give credentials block.
 
 use std::{collections::BTreeSet, mem, net::IpAddr, thread, time::Duration};
 
@@ -25,14 +25,14 @@ use crate::{
     store::unwatched_end,
 };
 
-/// Updates that may wait for the session.
+/// Limit of updates that wait for the session.
 const WAITING: usize = 16;
 
-/// Before a cluster that did not answer is read again, at first, and at most.
+/// The first and the longest pause before a cluster that did not answer is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What changes of a follow's plan from now on; `None` if its objects are not from the API.
+/// The changes of a follow's plan from now on, or `None` if its objects are not from the API.
 pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Update>> {
     let live = settings.live.clone()?;
     let (sender, updates) = mpsc::channel(WAITING);
@@ -45,12 +45,12 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
         is_stuck: false,
         is_unread: false,
     };
-    // It ends with the process, or with the session.
+    // The thread ends with the process, or with the session.
     thread::spawn(move || {
         let watch = async {
             if let Err(error) = replan.watch(&sender).await {
                 let update = notice(format!("changes in the cluster are not noticed: {error}"));
-                // A session that is over needs no word of it.
+                // A session that is over does not need the notice.
                 drop(sender.send(update).await);
             }
         };
@@ -59,31 +59,31 @@ pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Up
     Some(updates)
 }
 
-/// The nodes that a plan has agents on from the beginning.
+/// The nodes on which a plan has agents from the beginning.
 fn watched(settings: &Settings) -> BTreeSet<String> {
     let agents = settings.agents.iter();
     let concerned = agents.filter(|agent| concerns(settings, agent));
     concerned.map(|agent| agent.node.clone()).collect()
 }
 
-/// What a plan was made of.
+/// The base of the present plan.
 struct Replan {
-    /// With what is known by now.
+    /// The settings, with the objects that are known by now.
     settings: Settings,
     key: Key,
     live: Live,
-    /// The nodes that have an agent, or are to have one.
+    /// The nodes that have an agent, or will get one.
     watched: BTreeSet<String>,
-    /// Those of them where the follow has no end now.
+    /// The watched nodes where the follow has no end now.
     idle: BTreeSet<String>,
-    /// Whether it was said that an end cannot be followed for now.
+    /// Whether the user knows that an end cannot be followed for now.
     is_stuck: bool,
-    /// Whether it was said that the cluster cannot be read.
+    /// Whether the user knows that the cluster cannot be read.
     is_unread: bool,
 }
 
 impl Replan {
-    /// Sends what changes until nobody takes it.
+    /// Sends changes until the session ends.
     async fn watch(&mut self, to: &mpsc::Sender<Update>) -> Result<(), ClusterError> {
         let cluster = self.live.access.connect().await?;
         let wanted = self.live.wanted(&cluster);
@@ -112,7 +112,7 @@ impl Replan {
         cluster.watch(&wanted, &services, tell).await
     }
 
-    /// What is different now. While the server does not answer, it is asked again.
+    /// The differences since the last time. If the server does not answer, asks it again.
     async fn changed(
         &mut self,
         cluster: &Cluster,
@@ -141,7 +141,8 @@ impl Replan {
         });
         let again = match again {
             Ok(again) => again,
-            // As of a pod that is gone until another takes its place, which is heard.
+            // For example, a pod is gone until another one takes its place. The watch tells of
+            // that.
             Err(why) if !mem::replace(&mut self.is_stuck, true) || was_unread => {
                 return notice(format!("what is followed stays as it was for now: {why}"));
             }
@@ -149,7 +150,7 @@ impl Replan {
         };
         self.is_stuck = false;
         let mut again = again;
-        // A node without an end any more may get one again.
+        // A node that has no end any more stays in the settings, because an end may come back.
         let known = self.settings.agents.iter();
         let left = known.filter(|agent| again.agents.iter().all(|one| one.node != agent.node));
         again.agents.extend(left.cloned().collect::<Vec<_>>());
@@ -224,8 +225,8 @@ impl Replan {
     }
 }
 
-/// Reads, and while that fails for a reason that may pass, again and again, as long as
-/// `failed` says to go on: the pauses grow. Whatever changes meanwhile is in what is read then.
+/// Reads until it works, as long as the reason may pass and `failed` says to go on. The pauses
+/// grow. Each read gets the latest state, so no change is lost meanwhile.
 async fn read_at_last<T>(
     mut read: impl AsyncFnMut() -> Result<T, ClusterError>,
     mut failed: impl AsyncFnMut(&ClusterError) -> bool,
@@ -249,8 +250,8 @@ fn notice(line: String) -> Update {
     }
 }
 
-/// What is different in who has which address. Who has lost one has lost it by now; a pod
-/// has an address since it was started.
+/// The differences in who has which address. A lost address counts as lost now. A pod has had its
+/// address since the pod was started.
 fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
     let now = unix_now();
     let all = |owners: &Owners| -> Vec<(IpAddr, tracer_core::model::Owner)> {
@@ -297,8 +298,8 @@ mod tests {
 
     use super::*;
 
-    /// Reads a server that does not answer so many times. With how often it was asked, how
-    /// often it was told that this failed, and how long that took, s.
+    /// Reads a server that fails `failures` times. Returns whether the read worked, the numbers of
+    /// reads and of failures that were told, and the duration in seconds.
     async fn read_after(
         failures: usize,
         patience: usize,
@@ -332,10 +333,10 @@ mod tests {
         assert_eq!(read_after(0, 99, Ok(())).await, (true, 1, 0, 0));
         // 1, 2, 4, 8, 16 and twice 30 s.
         assert_eq!(read_after(7, 99, Ok(())).await, (true, 8, 7, 91));
-        // A pod that is not there comes by an event.
+        // A later event tells of a missing pod, so that error ends the reads.
         let gone = Err(ClusterError::NoPods("shop/web".to_owned()));
         assert_eq!(read_after(1, 99, gone).await, (false, 2, 1, 1));
-        // Nobody hears any more.
+        // Nobody listens any more.
         assert_eq!(read_after(9, 2, Ok(())).await, (false, 2, 2, 1));
     }
 

@@ -1,4 +1,4 @@
-//! From settings to what is to be done: whose packets, and each agent's part.
+//! Makes a plan from settings: whose packets to follow, and each agent's part.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
@@ -16,7 +16,7 @@ use crate::{
     link::Place,
 };
 
-/// Whose packets are followed.
+/// The addresses whose packets are followed.
 pub(super) fn targets(settings: &Settings) -> Targets {
     let is_more = !settings.besides.is_empty() || !settings.masqueraded.is_empty();
     let asked = settings.destinations.iter();
@@ -28,7 +28,7 @@ pub(super) fn targets(settings: &Settings) -> Targets {
     }
 }
 
-/// That of the payloads' hash.
+/// The key of the payload hash.
 pub(super) fn key(settings: &Settings) -> Key {
     match &settings.key {
         Some(secret) => secret_key(secret),
@@ -36,7 +36,7 @@ pub(super) fn key(settings: &Settings) -> Key {
     }
 }
 
-/// What is to be done, with every agent's part.
+/// The whole plan, with every agent's part.
 pub(super) fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
     let Targets {
         pairs,
@@ -70,7 +70,8 @@ pub(super) fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
             open: open_at_once(settings.snaplen),
         },
         duration: settings.duration,
-        // What is not shown does not count; what is recorded is all.
+        // With a selection, the limit counts the journeys that are shown, while everything is
+        // recorded.
         count: settings.count.filter(|_| selection.is_none()),
         selection,
         agents: settings
@@ -86,11 +87,11 @@ pub(super) fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
     }
 }
 
-/// A key that everybody has who knows the secret.
+/// The key that everybody who knows the secret gets.
 fn secret_key(secret: &str) -> Key {
     let mut bytes = [0; HASHED_BYTES];
     let mut key = Key([0, 0]);
-    // The hash takes so many bytes at a time.
+    // The hash takes at most this many bytes at a time.
     for chunk in secret.as_bytes().chunks(HASHED_BYTES) {
         bytes[..chunk.len()].copy_from_slice(chunk);
         let Key([a, b]) = key;
@@ -107,15 +108,15 @@ fn secret_key(secret: &str) -> Key {
 struct Member<'a> {
     address: IpAddr,
     name: Option<&'a str>,
-    /// The node that it is on, where that is known.
+    /// The address's node, if it is known.
     node: Option<&'a str>,
     /// Whether the follow asks for this very address.
     named: bool,
 }
 
-/// The addresses of an end by which its packets' way is looked up: its own;
-/// of a network those of the pods in it, or, where none is known, one that
-/// stands for them all.
+/// The addresses by which agents look up the way of an end's packets. For a single address, this is
+/// the address. For a network, these are the addresses of its pods, or any address of the network
+/// if no pod is known.
 fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
     let one = |address, named| Member {
         address,
@@ -124,7 +125,7 @@ fn members<'a>(settings: &'a Settings, end: &'a End) -> Vec<Member<'a>> {
         named,
     };
     if let Some(address) = end.address() {
-        // A slice may still have an endpoint that is gone.
+        // A slice may still have an endpoint that is gone, so only a named address has to exist.
         return vec![one(address, end.kind == EndKind::Named)];
     }
     let pods: Vec<Member<'_>> = settings
@@ -163,7 +164,7 @@ fn is_node(settings: &Settings, address: IpAddr) -> bool {
     owner.is_some_and(|owner| owner.kind == OwnerKind::Node)
 }
 
-/// The address of any pod on a node.
+/// The address of some pod on a node.
 fn pod_on(settings: &Settings, node: &str, v4: bool) -> Option<IpAddr> {
     let mut owners = settings.owners.all_at(Owners::LATEST);
     let pod = owners.find(|(address, owner)| {
@@ -190,8 +191,8 @@ pub(super) fn start(
         let address = member.address;
         match member.node {
             Some(node) if node == agent.node => {
-                // A pod of a network may have gone since the objects were
-                // listed; one that was named has to be there.
+                // A pod of a network may have gone since the objects were listed. A pod that the
+                // follow names has to exist.
                 if member.named {
                     request.pods.push(address);
                 } else {
@@ -211,7 +212,7 @@ pub(super) fn start(
                         .unwrap_or_default(),
                 };
                 request.remotes.push(remote(address));
-                // What a node itself sends to pods goes the way of its pods' packets.
+                // A node's own packets to pods take the way of its pods' packets.
                 if is_node(settings, address) {
                     let pod = pod_on(settings, node, address.is_ipv4());
                     request.remotes.extend(pod.map(remote));
@@ -250,19 +251,20 @@ pub(super) fn start(
     (agent.place.clone(), start)
 }
 
-/// How many journeys may be open at once: fewer where each holds what was captured of it.
+/// The limit of open journeys. With captured frames it is lower, because each journey holds its
+/// frames.
 fn open_at_once(snaplen: u32) -> usize {
-    /// Bytes that open journeys may hold of frames.
+    /// Memory for the frames of open journeys, in bytes.
     const ROOM: usize = 256 << 20;
-    /// Observation points that a packet usually passes.
+    /// The number of observation points that a packet usually passes.
     const HOPS: usize = 8;
     let usual = Limits::default().open;
     let each = snaplen as usize * HOPS;
     ROOM.checked_div(each).map_or(usual, |most| most.min(usual))
 }
 
-/// Lets an agent see where packets to other endpoints leave: those on its node by their own
-/// interfaces, others by the way to their node, which one of them stands for.
+/// Lets an agent see where packets to other endpoints leave. Endpoints on its node have their own
+/// interfaces. For the others, one endpoint of each node stands for the way to that node.
 fn add_besides(settings: &Settings, agent: &AgentSpec, request: &mut Request) {
     let mut ways = BTreeSet::new();
     for end in &settings.besides {
@@ -279,7 +281,7 @@ fn add_besides(settings: &Settings, agent: &AgentSpec, request: &mut Request) {
     }
 }
 
-/// Lets an agent see where packets leave that are for nobody in the cluster.
+/// Lets an agent see where packets leave the cluster.
 fn add_outside(settings: &Settings, request: &mut Request) {
     let is_used = |address: &IpAddr| {
         let mut ends = settings.sources.iter();

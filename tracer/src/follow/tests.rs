@@ -1,4 +1,4 @@
-//! What a follow's arguments come to.
+//! The plans that a follow's arguments lead to.
 
 use clap::Parser as _;
 
@@ -22,7 +22,7 @@ fn planned(options: &str) -> Plan {
 fn a_count_is_of_journeys_that_are_shown() {
     let all = planned("--count 7");
     assert_eq!((all.count, all.selection.is_none()), (Some(7), true));
-    // Nothing of it is recorded, for a replay may show all.
+    // The recording has no limit, because a replay may show all of it.
     let some = planned("--count 7 --where port:80");
     let most = some.selection.and_then(|selection| selection.most);
     assert_eq!((some.count, most), (None, Some(7)));

@@ -146,7 +146,7 @@ fn moved(
             "left before all of the recording was read, so nothing is said of the flows: wait for \
              its end, or give -o text",
         )),
-        // The rest is not needed.
+        // A user who has left does not need the rest.
         _ => Err(Failure::BrokenPipe),
     }
 }

@@ -78,7 +78,7 @@ impl<M: Clone> Play<M> {
     /// was read to its end.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn run<V: Travels<Mark = M>>(
         mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -201,7 +201,7 @@ impl<M: Clone> Play<M> {
 
     fn set_speed(&mut self, speed: Speed) {
         self.speed = speed;
-        // The goal depends on the earlier speed.
+        // The goal belongs to the earlier speed.
         if let Some(Goal::End { seeks: false }) = self.goal {
             self.stop();
         }
@@ -278,7 +278,7 @@ impl<M: Clone> Play<M> {
     /// Does the next step towards the goal.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn advance<V: Travels<Mark = M>>(
         &mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -347,7 +347,7 @@ impl<M: Clone> Play<M> {
 /// Fulfils wishes in sequence, from the beginning, and calls `done` after each.
 ///
 /// # Errors
-/// Those of the view.
+/// Errors of the view.
 #[cfg(test)]
 pub(crate) fn travel<V: Travels>(
     recordings: crate::store::Recordings,

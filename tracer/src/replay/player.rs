@@ -33,7 +33,7 @@ const BYTES: usize = 1 << 30;
 /// The states may take this fraction of the available memory.
 const SHARE: usize = 4;
 
-/// Number of packets between two states at first; so many are replayed in an instant.
+/// Number of packets between two states at first. Replaying this many takes an instant.
 const SPACING: u64 = 100_000;
 
 /// Number of journeys to look back at after a jump.
@@ -168,7 +168,7 @@ impl<M> Player<M> {
     /// Takes the next record; false if there is none.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn step<V: Travels<Mark = M>>(
         &mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -209,7 +209,7 @@ impl<M> Player<M> {
     /// Shows the summary, after all records were taken.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn end<V: Travels<Mark = M>>(
         &mut self,
         reader: &mut Shown<'_, '_, V>,
@@ -228,7 +228,7 @@ impl<M> Player<M> {
     /// Tells the view the state of the follow.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn tell_standing<V: Travels<Mark = M>>(
         &self,
         reader: &mut Shown<'_, '_, V>,

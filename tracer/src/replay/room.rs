@@ -1,12 +1,12 @@
-//! How much memory there is for a process: what the machine has available, or less where a
-//! control group sets a limit, as a container's does.
+//! The memory that this process can still take: what the machine has available, or less if a
+//! control group sets a limit, as for a container.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// How many bytes a process may still take; `None` if nothing says so.
+/// The number of bytes that the process may still take, or `None` if it is unknown.
 pub(super) fn available() -> Option<usize> {
     let read = |path| fs::read_to_string(path).ok();
     let groups = read("/proc/self/cgroup").zip(read("/proc/self/mountinfo"));
@@ -18,11 +18,11 @@ pub(super) fn available() -> Option<usize> {
     in_groups.into_iter().chain(on_machine).min()
 }
 
-/// The files of a hierarchy of control groups that tell of memory.
+/// The files of a control group about memory.
 struct Files {
     limit: &'static str,
     used: &'static str,
-    /// Of `memory.stat`: what the kernel can take back of that at once.
+    /// The line of `memory.stat` with the memory that the kernel can take back at once.
     cache: &'static str,
 }
 
@@ -37,7 +37,7 @@ const V2: Files = Files {
     cache: "inactive_file",
 };
 
-/// What the limits of all groups leave that a process is in, by its `/proc/PID/cgroup` and
+/// The memory that the limits of all control groups of a process leave, by `/proc/PID/cgroup` and
 /// `/proc/PID/mountinfo` (cgroups(7), proc_pid_mountinfo(5)).
 fn left(groups: &str, mounts: &str) -> Option<usize> {
     let groups = groups.lines().filter_map(|line| {
@@ -53,7 +53,7 @@ fn left(groups: &str, mounts: &str) -> Option<usize> {
     groups
         .filter_map(|(files, group)| {
             let (mount, directory) = directory(mounts, &files, group)?;
-            // The limit of a group above holds as well.
+            // The limits of the groups above hold as well.
             let all = directory
                 .ancestors()
                 .take_while(|one| one.starts_with(&mount));
@@ -62,7 +62,7 @@ fn left(groups: &str, mounts: &str) -> Option<usize> {
         .min()
 }
 
-/// Where a hierarchy is mounted, and the directory of a group in it.
+/// The mount of a hierarchy, and the directory of a group in it.
 fn directory(mounts: &str, files: &Files, group: &str) -> Option<(PathBuf, PathBuf)> {
     mounts.lines().find_map(|line| {
         let (place, mounted) = line.split_once(" - ")?;
@@ -77,13 +77,13 @@ fn directory(mounts: &str, files: &Files, group: &str) -> Option<(PathBuf, PathB
             }
             _ => false,
         };
-        // A container may see its own group alone, at the mount itself.
+        // A container may see only its own group, at the mount itself.
         let below = Path::new(group).strip_prefix(root).unwrap_or(Path::new(""));
         is_this.then(|| (mount.to_owned(), mount.join(below)))
     })
 }
 
-/// What the limit of one group leaves; `None` without a limit.
+/// The memory that the limit of one group leaves, or `None` without a limit.
 fn left_in(directory: &Path, files: &Files) -> Option<usize> {
     let read = |file| fs::read_to_string(directory.join(file)).ok();
     let number = |file| read(file)?.trim().parse::<usize>().ok();
@@ -93,7 +93,7 @@ fn left_in(directory: &Path, files: &Files) -> Option<usize> {
     Some(limit.saturating_sub(used.saturating_sub(cache.unwrap_or(0))))
 }
 
-/// The number behind a word at the beginning of a line.
+/// The number after a word at the beginning of a line.
 fn value(text: &str, name: &str) -> Option<usize> {
     text.lines().find_map(|line| {
         let mut words = line.split_whitespace();
@@ -105,7 +105,7 @@ fn value(text: &str, name: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// A group with a limit, and what it uses of it.
+    /// Makes a group with a limit, and the memory that it uses.
     fn group(at: &Path, files: &Files, [limit, used]: [&str; 2], cache: usize) {
         fs::create_dir_all(at).expect("a directory");
         for (file, text) in [
@@ -127,7 +127,7 @@ mod tests {
             at.display()
         );
         let groups = "0::/pods/pod7\n";
-        // The root has no such files.
+        // The root group has no such files.
         assert_eq!(left(groups, &mounts), None);
         group(&at.join("pods/pod7"), &V2, ["max", "700"], 0);
         group(&at.join("pods"), &V2, ["max", "900"], 0);
@@ -136,12 +136,12 @@ mod tests {
         assert_eq!(left(groups, &mounts), Some(150));
         group(&at.join("pods/pod7"), &V2, ["800", "700"], 10);
         assert_eq!(left(groups, &mounts), Some(110));
-        // More is used than a limit that was lowered.
+        // The limit was lowered below the used memory.
         group(&at.join("pods/pod7"), &V2, ["500", "700"], 10);
         assert_eq!(left(groups, &mounts), Some(0));
     }
 
-    /// In a container with its own mount, and in one that sees the host's.
+    /// A container may have its own mount, or see the mount of the host.
     #[test]
     fn version_one_is_read_where_it_is_mounted() {
         let root = tempfile::tempdir().expect("a directory");
@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(left(groups, &mounts("/")), Some(3096));
         group(&at.join("docker/abc"), &V1, ["2048", "0"], 0);
         assert_eq!(left(groups, &mounts("/")), Some(2048));
-        // From a namespace of groups whose root is beside it.
+        // The root of the process's cgroup namespace may be beside its group.
         assert_eq!(left("4:memory:/../x\n", &mounts("/docker/abc")), Some(3096));
         assert_eq!(left("4:pids:/docker/abc\n", &mounts("/")), None);
     }

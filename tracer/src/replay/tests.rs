@@ -1,9 +1,8 @@
-//! Recordings of every fault and odd case, and what was said of them.
+//! Recordings of every fault and odd case, with the expected verdicts.
 //!
-//! `tests/fixtures` holds the recordings, and beside each a digest that a
-//! reviewer can read: journeys of one kind in one paragraph. After an intended
-//! change of what is said, `UPDATE_EXPECT=1` writes the digests anew, and their
-//! difference is what to look at; `cargo xtask fixtures` records all anew.
+//! `tests/fixtures` has the recordings, and a readable digest beside each: one paragraph for all
+//! journeys of one kind. After an intended change of verdicts, `UPDATE_EXPECT=1` writes the digests
+//! again, and a reviewer looks at the difference. `cargo xtask fixtures` records all of them again.
 
 mod lossy;
 mod owners;
@@ -28,7 +27,7 @@ use tracer_core::{
 use super::{Recordings, replay};
 use crate::view::{evidence::sentences, outcome};
 
-/// What is said of a recording, journeys of one kind together.
+/// The digest of a recording, with journeys of one kind together.
 #[derive(Default)]
 struct Digest {
     text: String,
@@ -101,7 +100,7 @@ impl View for Digest {
     }
 }
 
-/// All that is said of a journey but for numbers that only it has.
+/// The text on a journey, without numbers that only this journey has.
 fn kind(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: Parts) -> String {
     let mut text = String::new();
     let mut say = |line: String| {
@@ -157,7 +156,7 @@ fn packet(scene: &Scene, packet: &Packet, time: i64) -> String {
     format!("{} {what} {src} → {dst}", packet.proto())
 }
 
-/// Numbers of journeys, counts and sizes differ between packets of a kind.
+/// Replaces the numbers of journeys, counts and sizes, which differ between packets of a kind.
 fn without_numbers(line: &str) -> String {
     let mut text = String::new();
     let mut words = line.split(' ').peekable();
@@ -166,7 +165,7 @@ fn without_numbers(line: &str) -> String {
             .trim_start_matches('#')
             .trim_end_matches([',', '.', ';', ')']);
         let is_number = !number.is_empty() && number.chars().all(|c| c.is_ascii_digit());
-        // The code and type of an ICMP message tell kinds apart.
+        // The code and type of an ICMP message distinguish kinds.
         let tells = text.ends_with("code ") || text.ends_with("type ");
         if is_number && !tells {
             text.push_str(&word.replace(number, "N"));

@@ -1,4 +1,4 @@
-//! What stands between a replay that is moved in time and its view.
+//! The layer between a replay that moves in time and its view.
 
 use std::{io, mem, sync::Arc};
 
@@ -13,36 +13,36 @@ use crate::{
     view::Travels,
 };
 
-/// Looks for problems on the way to a view, and sees to it that what is replayed again
-/// is compared once only.
+/// Looks for problems on the way to a view. Makes sure that the expectations see each journey only
+/// once, even if it is replayed again.
 pub(super) struct Watch<'a, V> {
     compared: Compared<'a, V>,
-    /// The number of the first entry that was not compared.
+    /// The number of the first entry that was not compared yet.
     furthest: u64,
-    /// How many problems came.
+    /// The number of problems so far.
     problems: u64,
-    /// What is looked for, if anything is.
+    /// The present search, if there is one.
     wanted: Option<Wanted>,
-    /// When what comes is, Unix time, ns.
+    /// The time of the next entries, Unix time, ns.
     time: i64,
-    /// The sums of the whole.
+    /// The summary of the whole recording.
     whole: Option<(Scene, Summary, Option<Selected>)>,
 }
 
-/// A problem that is looked for.
+/// A search for problems.
 struct Wanted {
     selection: Option<Selection>,
-    /// Only before this entry.
+    /// The search ends before this entry.
     until: u64,
     found: Found,
 }
 
-/// The latest problems that were looked for, which all came at one time.
+/// The latest problems that a search has found, all of the same time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Found {
-    /// When, Unix time, ns.
+    /// The time of the problems, Unix time, ns.
     pub(super) time: i64,
-    /// Their numbers.
+    /// The numbers of the problems' entries.
     pub(super) numbers: Vec<u64>,
 }
 
@@ -63,22 +63,22 @@ impl<'a, V> Watch<'a, V> {
         &mut self.compared.view
     }
 
-    /// How many problems came.
+    /// The number of problems so far.
     pub(super) const fn problems(&self) -> u64 {
         self.problems
     }
 
-    /// What comes now is of this time.
+    /// Sets the time of the next entries.
     pub(super) const fn at(&mut self, time: i64) {
         self.time = time;
     }
 
-    /// Goes on where so many problems had come.
+    /// Continues at a position with this number of problems before it.
     pub(super) const fn resume(&mut self, problems: u64) {
         self.problems = problems;
     }
 
-    /// Looks for problems before an entry, until they are taken with [`Watch::found`].
+    /// Begins a search for problems before an entry, until [`Watch::found`] ends it.
     pub(super) fn look_for(&mut self, selection: Option<Selection>, until: u64) {
         self.wanted = Some(Wanted {
             selection,
@@ -87,19 +87,19 @@ impl<'a, V> Watch<'a, V> {
         });
     }
 
-    /// Whether one was found.
+    /// Whether the search has found a problem.
     pub(super) fn has_found(&self) -> bool {
         let wanted = self.wanted.as_ref();
         wanted.is_some_and(|wanted| !wanted.found.numbers.is_empty())
     }
 
-    /// The latest of what was found, which is looked for no more.
+    /// Ends the search, and returns the latest problems that it has found.
     pub(super) fn found(&mut self) -> Found {
         let wanted = self.wanted.take();
         wanted.map(|wanted| wanted.found).unwrap_or_default()
     }
 
-    /// The latest of what was found so far, which begins anew.
+    /// Takes the latest problems that the search has found so far. The search begins anew.
     pub(super) fn found_so_far(&mut self) -> Found {
         let wanted = self.wanted.as_mut();
         wanted
@@ -107,12 +107,12 @@ impl<'a, V> Watch<'a, V> {
             .unwrap_or_default()
     }
 
-    /// What problems have to be like that are looked for.
+    /// Ends the search, and returns the selection that it had.
     pub(super) fn look_for_all(&mut self) -> Option<Selection> {
         self.wanted.take().and_then(|wanted| wanted.selection)
     }
 
-    /// The sums of the whole, if all of it was read.
+    /// The summary of the whole recording, if it was read to its end.
     pub(super) fn whole(&mut self) -> Option<(Scene, Summary, Option<Selected>)> {
         self.whole.take()
     }
@@ -169,7 +169,7 @@ impl<V: Travels> View for Watch<'_, V> {
         self.compared.standing(scene, standing)
     }
 
-    /// The end of the recording is not that of the view: somebody may go back.
+    /// The view goes on at the end of the recording, because the user may go back.
     fn summary(
         &mut self,
         scene: &Scene,

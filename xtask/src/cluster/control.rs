@@ -1,4 +1,4 @@
-//! What a cluster has once: its store, the API server, controllers, the scheduler.
+//! The control plane: etcd, the API server, the controllers, the scheduler.
 
 use std::{fs, process::Command};
 
@@ -9,7 +9,7 @@ use super::{
     place::{CONTROL, PODS, Place, SERVICES, address},
 };
 
-/// What runs on the machine that is no node.
+/// The services of the machine that is no node.
 pub(super) fn services(place: &Place) -> Result<Vec<Service>> {
     let store = place.machine(CONTROL).join("etcd");
     fs::create_dir_all(&store)?;
@@ -27,7 +27,7 @@ pub(super) fn services(place: &Place) -> Result<Vec<Service>> {
         ("listen-peer-urls", PEERS.to_owned()),
         ("initial-advertise-peer-urls", PEERS.to_owned()),
         ("initial-cluster", format!("default={PEERS}")),
-        // What it holds does not outlive the cluster.
+        // The data does not outlive the cluster, so it need not be safe.
         ("unsafe-no-fsync", "true".to_owned()),
     ];
     let api = [
@@ -36,7 +36,7 @@ pub(super) fn services(place: &Place) -> Result<Vec<Service>> {
         ("advertise-address", address(CONTROL)),
         ("service-cluster-ip-range", SERVICES.to_owned()),
         ("authorization-mode", "Node,RBAC".to_owned()),
-        // PodSecurity is among those that are on anyway.
+        // PodSecurity is enabled by default.
         ("enable-admission-plugins", "NodeRestriction".to_owned()),
         ("allow-privileged", "true".to_owned()),
         ("client-ca-file", key("ca.crt")),
@@ -78,10 +78,10 @@ pub(super) fn services(place: &Place) -> Result<Vec<Service>> {
     ])
 }
 
-/// Where etcd listens.
+/// The addresses on which etcd listens.
 const CLIENTS: &str = "http://127.0.0.1:2379";
 const PEERS: &str = "http://127.0.0.1:2380";
-/// Who signs service accounts' tokens.
+/// The issuer of service accounts' tokens.
 const ISSUER: &str = "https://kubernetes.default.svc";
 
 fn give(command: &mut Command, options: &[(&str, String)]) {

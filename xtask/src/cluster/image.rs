@@ -1,4 +1,5 @@
-//! Images for the cluster's pods: files of this machine, and the libraries that these load.
+//! Makes images for the cluster's pods from files of this machine and the libraries that these
+//! load.
 
 use std::{
     fs,
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::place::Place;
 use crate::{command, image};
 
-/// An image: what it is called, what it runs, and which programs it has besides a shell.
+/// An image: its name, its entrypoint, and its programs besides a shell.
 struct Image {
     name: &'static str,
     entrypoint: &'static [&'static str],
@@ -21,7 +22,7 @@ struct Image {
     programs: Vec<(&'static str, PathBuf)>,
 }
 
-/// All that the cluster's pods are made of.
+/// The images of all the cluster's pods.
 fn all(place: &Place) -> [Image; 3] {
     let machine = |name: &'static str| (name, Path::new("/usr/bin").join(name));
     [
@@ -51,7 +52,7 @@ pub(super) fn files(place: &Place) -> Vec<PathBuf> {
     all(place).iter().map(|image| image.file(place)).collect()
 }
 
-/// Makes all of them.
+/// Makes all images.
 pub(super) fn make(place: &Place) -> Result<()> {
     for image in all(place) {
         let archive = image.file(place);
@@ -73,7 +74,7 @@ impl Image {
         place.images().join(self.name).with_extension("tar")
     }
 
-    /// Lays out its files.
+    /// Lays out the image's files.
     fn fill(&self, root: &Path, place: &Place) -> Result<()> {
         for directory in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
             fs::create_dir_all(root.join(directory))?;

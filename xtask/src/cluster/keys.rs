@@ -1,4 +1,4 @@
-//! Certificates of everyone who talks to the API server, and their kubeconfigs.
+//! Makes certificates for all clients of the API server, and their kubeconfigs.
 
 use std::{fs, process::Command};
 
@@ -9,21 +9,21 @@ use serde_json::json;
 use super::place::{API_SERVICE, CONTROL, NODES, Place, address};
 use crate::command::quiet;
 
-/// Clients: the name of the file, and who it is for the API server.
+/// The clients: the name of each file, and the identity for the API server.
 const CLIENTS: &[(&str, &str)] = &[
     ("admin", "/O=system:masters/CN=admin"),
     ("controllers", "/CN=system:kube-controller-manager"),
     ("scheduler", "/CN=system:kube-scheduler"),
     ("proxy", "/CN=system:kube-proxy"),
     ("flannel", "/CN=flannel"),
-    // One who may do nothing unless a role is bound to that name.
+    // A user who may do nothing, unless a role is bound to the name.
     ("someone", "/CN=someone"),
 ];
 
-/// Days for which certificates are good: longer than any cluster lives.
+/// The lifetime of certificates in days, which is longer than any cluster's.
 const DAYS: &str = "30";
 
-/// Makes all of them.
+/// Makes all certificates and kubeconfigs.
 pub(super) fn make(place: &Place) -> Result<()> {
     fs::create_dir_all(place.keys())?;
     let keys = Keys { place };
@@ -57,7 +57,7 @@ struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    /// A certificate with its key, and a kubeconfig that holds both.
+    /// Makes a certificate with its key, and a kubeconfig with both.
     fn client(&self, name: &str, subject: &str) -> Result<()> {
         self.certificate(name, subject, None)?;
         let config = json!({
@@ -78,7 +78,7 @@ impl Keys<'_> {
         fs::write(self.place.kubeconfig(name), config).context("cannot write a kubeconfig")
     }
 
-    /// `names`: what else than its subject the certificate is good for.
+    /// Makes a certificate. `names` are further names besides its subject.
     fn certificate(&self, name: &str, subject: &str, names: Option<&str>) -> Result<()> {
         let names = names.map(|names| format!(" -addext subjectAltName={names}"));
         let names = names.unwrap_or_default();
@@ -90,7 +90,7 @@ impl Keys<'_> {
         self.openssl(&line, true)
     }
 
-    /// Runs openssl, which may be told to make a new key with it.
+    /// Runs openssl. With `new`, openssl also makes a key.
     fn openssl(&self, line: &str, new: bool) -> Result<()> {
         let mut openssl = Command::new("openssl");
         openssl.args(line.split_whitespace());

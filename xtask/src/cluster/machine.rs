@@ -1,6 +1,6 @@
-//! The namespaces of a machine, and its first process: this program itself, which
-//! starts what runs there, starts it again when it ends, and reaps what is left over.
-//! When it is killed, the kernel kills all others of its process namespace.
+//! The namespaces of a machine, and its first process. The first process is this program. It starts
+//! the machine's services, starts them again when they end, and reaps orphaned processes. When it
+//! is killed, the kernel kills all others in its process namespace.
 
 use std::{
     fs::{self, File},
@@ -27,21 +27,21 @@ use super::{
     wait, word,
 };
 
-/// Where control groups are.
+/// The mount point of control groups.
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The cluster's own group, in each hierarchy.
 pub(super) const CGROUP: &str = "tracer-cluster";
-/// Groups without a parent of their own are containerd's, by this name.
+/// The group in which containerd puts groups without a parent.
 const CONTAINERD_CGROUP: &str = "k8s.io";
 
-/// How often a machine's first process looks around.
+/// The interval at which a machine's first process checks its services.
 const TICK: Duration = Duration::from_millis(100);
-/// What ended is started again after so long.
+/// The pause before an ended service starts again.
 const AGAIN: Duration = Duration::from_secs(1);
-/// What is told to end and does not is killed after so long.
+/// The time after which a service that does not end is killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Starts a machine, whose network namespace is there.
+/// Starts a machine whose network namespace exists.
 pub(super) fn start(place: &Place, name: &str, wiring: Wiring) -> Result<()> {
     let directory = place.machine(name);
     fs::create_dir_all(&directory)?;
@@ -71,7 +71,7 @@ pub(super) fn start(place: &Place, name: &str, wiring: Wiring) -> Result<()> {
     })
 }
 
-/// What a machine's first process does, until it is killed.
+/// Runs as a machine's first process, until it is killed.
 pub(super) fn init(place: &Place, name: &str, wiring: Wiring) -> Result<()> {
     ensure!(
         std::process::id() == 1,
@@ -99,7 +99,7 @@ pub(super) fn init(place: &Place, name: &str, wiring: Wiring) -> Result<()> {
     }
 }
 
-/// A program that runs for as long as its machine does.
+/// A program that runs as long as its machine does.
 pub(super) struct Service {
     name: &'static str,
     command: Command,
@@ -109,7 +109,7 @@ pub(super) struct Service {
 enum State {
     Ended(Option<Instant>),
     Running(Pid),
-    /// It was told to end, then.
+    /// The process was told to end at this time.
     Ending(Pid, Instant),
 }
 
@@ -131,8 +131,8 @@ struct Machine {
 }
 
 impl Machine {
-    /// A service whose file `NAME.stop` is there does not run; one that runs has a
-    /// file `NAME.pid`.
+    /// Keeps services running. A service does not run while its file `NAME.stop` exists. A running
+    /// service has a file `NAME.pid`.
     fn supervise(&mut self, mut each_time: impl FnMut() -> Result<()>) -> Result<()> {
         loop {
             while let Some(ended) = reap()? {
@@ -169,7 +169,7 @@ impl Machine {
                     service.state = State::Running(id);
                 }
                 State::Running(id) if stop => {
-                    // It may have ended a moment ago.
+                    // The process may have ended a moment ago.
                     let _ = kill(id, Signal::SIGTERM);
                     service.state = State::Ending(id, now);
                 }
@@ -183,17 +183,17 @@ impl Machine {
     }
 }
 
-/// Its process is reaped with all others, by its id.
+/// Starts a process, which [`reap`] waits for by its id.
 fn spawn(command: &mut Command, log: &Path) -> Result<Pid> {
     let log = File::options().append(true).create(true).open(log)?;
     let command = command.stdin(Stdio::null()).stderr(log.try_clone()?);
-    // Of a group of its own: a signal to one reaches no other.
+    // The process gets its own group, so that a signal to it reaches no other service.
     let child = command.stdout(log).process_group(0).spawn();
     let child = child.with_context(|| format!("cannot start {:?}", command.get_program()))?;
     Ok(Pid::from_raw(child.id().cast_signed()))
 }
 
-/// A process that has ended, whoever started it.
+/// A process that has ended, whoever has started it.
 fn reap() -> Result<Option<Pid>> {
     match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => Ok(None),
@@ -202,14 +202,14 @@ fn reap() -> Result<Option<Pid>> {
     }
 }
 
-/// The hierarchies of control groups that this machine has.
+/// The hierarchies of control groups on this machine.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let entries = fs::read_dir(CGROUPS)?;
     let paths = entries.map(|entry| Ok(entry?.path()));
     paths.collect()
 }
 
-/// Those of version 1. Version 2 has no controllers beside them.
+/// The hierarchies of version 1. Version 2 has none of these directories.
 fn first_version() -> Result<Vec<PathBuf>> {
     let mut found = hierarchies()?;
     found.retain(|path| path.join("tasks").exists());
@@ -220,14 +220,14 @@ fn first_version() -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// What kubelet wants to be there.
+/// Makes the groups that kubelet expects.
 fn make_cgroups(node: &str) -> Result<()> {
     for hierarchy in first_version()? {
         let mut group = hierarchy.clone();
         for part in [CGROUP, node] {
             group.push(part);
             fs::create_dir_all(&group)?;
-            // A group without processors takes no process.
+            // A group without processors accepts no process.
             for file in ["cpuset.cpus", "cpuset.mems"] {
                 if hierarchy.ends_with("cpuset") {
                     fs::write(group.join(file), fs::read(hierarchy.join(file))?)?;

@@ -1,16 +1,16 @@
-//! A Kubernetes cluster on this machine: three nodes that run what real ones run, each
-//! in network, mount, process and host name namespaces of its own.
+//! A Kubernetes cluster on this machine: three nodes that run the programs of real nodes. Each node
+//! has its own network, mount, process and host name namespaces.
 //!
-//! - `programs`: what is compiled once and kept, with Debian's packages.
-//! - `image`: container images, made of files.
-//! - `place`: where everything is, and how it is called.
+//! - `programs`: compiles programs once and keeps them, with Debian's packages.
+//! - `image`: container images, made from files.
+//! - `place`: paths and names.
 //! - `keys`: certificates and kubeconfigs.
 //! - `network`: the wire between the machines.
 //! - `machine`: the namespaces of one machine, and its first process.
-//! - `control`, `node`: what runs in them.
+//! - `control`, `node`: the services of the machines.
 //!
-//! No process of the cluster is remembered: all of them are found by the namespaces
-//! that they are in, so that `down` also tidies up after an `up` that was killed.
+//! No file lists the cluster's processes. `down` finds all of them by their namespaces, so it also
+//! tidies up after an `up` that was killed.
 
 mod control;
 mod image;
@@ -114,18 +114,18 @@ fn word(value: &impl ValueEnum) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-/// Tells the tests where the cluster's files are.
+/// The variable that tells the tests where the cluster's files are.
 const PLACE: &str = "TRACER_CLUSTER";
-/// What CI prints last where no program is kept.
+/// CI's last line if no programs are kept.
 const NOT_RUN: &str = "cluster: NOT RUN";
-/// More than nodes need until they are ready, on a busy machine.
+/// The time limit for nodes to become ready on a busy machine.
 const READY: Duration = Duration::from_secs(240);
-/// What takes no longer is not worth a line.
+/// The duration after which a wait is worth a line.
 const A_WHILE: Duration = Duration::from_secs(3);
-/// How long CI may take for all of it.
+/// CI's time limit for the cluster and its tests, without the build.
 const CI_LIMIT: Duration = Duration::from_secs(6 * 60);
 
-/// Does one of the tasks.
+/// Runs one of the tasks.
 pub(crate) fn run(task: &Task) -> Result<()> {
     let place = Place::new()?;
     if let Task::Init { machine, wiring } = task {
@@ -154,7 +154,7 @@ pub(crate) fn run(task: &Task) -> Result<()> {
     }
 }
 
-/// CI's share: the tests, where the programs are kept, else why not.
+/// CI's share: runs the tests if the programs are kept, and otherwise returns the reason.
 ///
 /// # Errors
 /// If a test fails.
@@ -168,7 +168,7 @@ pub(crate) fn run_if_kept(summary: &mut Summary) -> Result<Option<String>> {
     test(&place, &[], Some(CI_LIMIT), summary).map(|()| None)
 }
 
-/// Why the tests do not run, where programs are missing.
+/// The reason why the tests do not run, if programs are missing.
 fn not_run(place: &Place) -> Option<String> {
     let missing = programs::kept(place).err()?;
     Some(format!(
@@ -184,7 +184,7 @@ fn root() -> Result<()> {
     Ok(())
 }
 
-/// Starts all of it, or nothing.
+/// Starts the whole cluster, or nothing.
 fn up(place: &Place, wiring: Wiring) -> Result<()> {
     fs::create_dir_all(place.root())?;
     let lock = fs::File::create(place.root().join("lock"))?;
@@ -235,7 +235,7 @@ fn start(place: &Place, wiring: Wiring) -> Result<()> {
         let ready = nodes.lines().filter(|line| line.contains(" Ready"));
         Ok(ready.count() == NODES.len())
     })?;
-    // Its pods spread over the nodes that there are when it comes.
+    // This manifest comes last, so that its pods spread over all nodes.
     place.apply(include_str!("../../../tests/cluster/manifests/shop.yaml"))?;
     wait("every pod is ready", || {
         let query =
@@ -246,19 +246,19 @@ fn start(place: &Place, wiring: Wiring) -> Result<()> {
     })
 }
 
-/// Whether there is a cluster that answers. Its processes may have been killed.
+/// Whether there is a cluster that answers: its processes may have been killed.
 fn is_up(place: &Place) -> bool {
     place.run().exists() && place.kubectl(&["get", "--raw", "/readyz"]).is_ok()
 }
 
-/// Waits for what the cluster does in its own time, and says so if that takes a while.
+/// Waits until `is_so` holds, and prints a line if that takes a while.
 fn wait(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     let begin = Instant::now();
     let deadline = begin + READY;
     let mut said = false;
     loop {
         ensure!(!INTERRUPTED.load(Ordering::Relaxed), "it was interrupted");
-        // Until the deadline an error is a reason to wait, too.
+        // Until the deadline, an error is a reason to wait, too.
         let last = is_so();
         if matches!(last, Ok(true)) {
             return Ok(());
@@ -277,7 +277,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Keeps this program alive on Ctrl-C, to take down what it has started.
+/// Keeps this program alive on Ctrl-C, so that it takes down what it has started.
 fn note_interrupts() -> Result<()> {
     extern "C" fn note(_: i32) {
         INTERRUPTED.store(true, Ordering::Relaxed);
@@ -289,10 +289,10 @@ fn note_interrupts() -> Result<()> {
     Ok(())
 }
 
-/// What a cluster that failed had said stays until the next one fails.
+/// Keeps the logs of a cluster that failed, until the next one fails.
 fn keep_logs(place: &Place) {
     let kept = place.root().join("failed");
-    // Both fail where there is nothing, and then there is nothing to tell.
+    // Both fail if there are no logs, and then there is nothing to tell.
     let _ = fs::remove_dir_all(&kept);
     if fs::rename(place.logs(), &kept).is_ok() {
         say(format!("what its programs said is in {}", kept.display()));
@@ -301,7 +301,7 @@ fn keep_logs(place: &Place) {
 
 /// Ends every process in the cluster's namespaces, and removes what it made.
 fn down(place: &Place) -> Result<()> {
-    // Whoever interrupted what went before wants just this.
+    // A user who interrupts an earlier step wants the cluster to be taken down.
     INTERRUPTED.store(false, Ordering::Relaxed);
     network::end()?;
     machine::remove_cgroups()?;
@@ -310,7 +310,7 @@ fn down(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Removes a directory; there may be none.
+/// Removes a directory, if it exists.
 fn remove(directory: &Path) -> Result<()> {
     if !directory.exists() {
         return Ok(());
@@ -328,11 +328,11 @@ fn test(
     summary.part("build for the cluster", |_| {
         check::build_with_tests()?;
         let agent = dist::agent()?;
-        // A test gives the nodes this image.
+        // A test gives this image to the nodes.
         let archive = agent.with_file_name(crate::image::ARCHIVE);
         crate::image::tracer(&agent, &archive).map(drop)
     })?;
-    // What is compiled the first time takes longer than all tests.
+    // The limit is without the build, which takes longer than all tests the first time.
     let begin = Instant::now();
     let own = !is_up(place);
     if own {
@@ -349,7 +349,7 @@ fn test(
     let run = place.run();
     let told = [(PLACE, run.as_os_str())];
     let tested = summary.part("cluster", |tally: &mut Tally| {
-        // They share the cluster, and some of them break it for a while.
+        // The tests share the cluster, and some of them break it for a while.
         let mut args = args.to_owned();
         args.push("--test-threads=1".to_owned());
         let passed = check::run_one(&["--test", "cluster"], &args, &told, tally)?;
@@ -375,7 +375,7 @@ fn test(
     Ok(())
 }
 
-/// Runs a program that only fails where something is wrong with the machine.
+/// Runs a program that fails only if something is wrong with the machine.
 fn must(line: &str) -> Result<()> {
     let mut words = line.split_whitespace();
     let program = words.next().context("there is no command")?;

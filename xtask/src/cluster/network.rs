@@ -1,5 +1,5 @@
-//! The wire between the machines: a bridge in a namespace of its own, and one
-//! namespace for each machine on it. Nothing leads out.
+//! The wire between the machines: a bridge in its own namespace, and one namespace for each
+//! machine. Nothing leads out.
 
 use std::{
     fs,
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::command;
 
-/// Where `ip netns` keeps namespaces.
+/// The directory of `ip netns`.
 const NAMESPACES: &str = "/run/netns";
 /// The namespace of the bridge.
 const MIDDLE: &str = "bridge";
-/// More than processes need to be gone that were killed.
+/// The time limit for killed processes to be gone.
 const GONE: Duration = Duration::from_secs(60);
 
 /// Makes the namespaces and the wire.
@@ -40,7 +40,7 @@ pub(super) fn wire() -> Result<()> {
     Ok(())
 }
 
-/// Looks whether the kernel has the device that Flannel would make.
+/// Checks that the kernel has the device that Flannel makes.
 pub(super) fn has_ipip() -> Result<()> {
     let middle = namespace(MIDDLE);
     must(&format!("ip -n {middle} link add probe type ipip"))
@@ -59,13 +59,13 @@ fn plug(machine: &str, middle: &str) -> Result<()> {
     must(&format!("ip -n {own} link set lo up"))?;
     must(&format!("ip -n {own} link set eth0 up"))?;
     must(&format!("ip -n {own} addr add {address}/24 dev eth0"))?;
-    // Programs want a default route; nobody is at its other end.
+    // Programs want a default route, but nothing has the gateway's address.
     must(&format!(
         "ip -n {own} route add default via {UNDERLAY}.254 dev eth0"
     ))
 }
 
-/// Kills all that runs in the cluster's namespaces, and removes these.
+/// Kills all processes in the cluster's namespaces, and removes the namespaces.
 pub(super) fn end() -> Result<()> {
     let namespaces = namespaces()?;
     let deadline = Instant::now() + GONE;
@@ -74,7 +74,7 @@ pub(super) fn end() -> Result<()> {
         for name in &namespaces {
             for process in inside(name)? {
                 left += 1;
-                // It may have ended meanwhile.
+                // The process may have ended meanwhile.
                 let _ = kill(process, Signal::SIGKILL);
             }
         }
@@ -93,7 +93,7 @@ pub(super) fn end() -> Result<()> {
     Ok(())
 }
 
-/// The cluster's namespaces that there are.
+/// The existing namespaces of the cluster.
 fn namespaces() -> Result<Vec<String>> {
     if !Path::new(NAMESPACES).exists() {
         return Ok(Vec::new());

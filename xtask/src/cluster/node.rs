@@ -1,4 +1,4 @@
-//! What runs on a node, and the directories in which it expects to do so.
+//! The services of a node, and the directories that they expect.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::command::quiet;
 
-/// Directories that a node has for itself.
+/// Directories that each node has of its own.
 const OWN: &[&str] = &[
     "/var/lib/containerd",
     "/var/lib/kubelet",
@@ -27,28 +27,29 @@ const OWN: &[&str] = &[
     "/var/log/pods",
     "/var/log/containers",
 ];
-/// What kubelet would set for the whole machine: it is shown as set already.
+/// Settings that kubelet would change for the whole machine. The node sees them as set already.
 const SETTINGS: &[(&str, &str)] = &[
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
 ];
-/// Where flanneld says which addresses the node's pods have.
+/// The file in which flanneld tells the addresses of the node's pods.
 const SUBNET: &str = "/run/flannel/subnet.env";
-/// Where containerd looks for how pods are wired.
+/// The directory in which containerd looks for the pods' network configuration.
 const CNI: &str = "/etc/cni/net.d";
-/// The sandbox of every pod.
+/// The image of every pod's sandbox.
 const PAUSE: &str = "local.test/pause:1";
-/// More than containerd needs to start.
+/// The time limit for containerd to start.
 const RUNTIME: Duration = Duration::from_secs(60);
 
-/// Gives the node directories of its own, at the usual paths.
+/// Gives the node its own directories, at the usual paths.
 pub(super) fn mount(place: &Place, node: &str) -> Result<()> {
     let own = place.machine(node);
-    // What is mounted for pods spreads within the node, and not beyond.
+    // Mounts for pods propagate within the node, and not beyond.
     flag("/", MsFlags::MS_SHARED | MsFlags::MS_REC)?;
-    // The files of this network namespace's devices, with the machine's groups.
+    // A new sysfs shows the devices of this network namespace. The machine's control groups are
+    // kept.
     let groups = own.join("cgroup");
     fs::create_dir_all(&groups)?;
     bind("/sys/fs/cgroup".as_ref(), &groups)?;
@@ -96,7 +97,7 @@ fn flag(at: &str, flags: MsFlags) -> Result<()> {
         .with_context(|| format!("cannot change the mount {at}"))
 }
 
-/// What is written below a directory is the node's own.
+/// Puts an overlay on a directory, so that writes below it stay with the node.
 fn overlay(own: &Path, directory: &str) -> Result<()> {
     let [upper, work] = ["upper", "work"].map(|part| own.join(part).join(&directory[1..]));
     fs::create_dir_all(&upper)?;
@@ -111,7 +112,7 @@ fn overlay(own: &Path, directory: &str) -> Result<()> {
         .with_context(|| format!("cannot put an overlay on {directory}"))
 }
 
-/// What has to run before images can be imported.
+/// The services that must run before images can be imported.
 pub(super) fn runtime(place: &Place, node: &str) -> Result<Vec<Service>> {
     // Without CAP_SYS_RESOURCE, containers keep the score that they inherit.
     let config = format!(
@@ -127,7 +128,7 @@ pub(super) fn runtime(place: &Place, node: &str) -> Result<Vec<Service>> {
     Ok(vec![Service::new("containerd", containerd)])
 }
 
-/// Gives containerd the images; it may have begun a moment ago.
+/// Imports the images into containerd, which may have started a moment ago.
 pub(super) fn import_images(place: &Place) -> Result<()> {
     let deadline = Instant::now() + RUNTIME;
     while let Err(error) = quiet(place.program("ctr").arg("version")) {
@@ -142,7 +143,7 @@ pub(super) fn import_images(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// All others.
+/// All other services of the node.
 pub(super) fn services(place: &Place, node: &str, wiring: Wiring) -> Result<Vec<Service>> {
     let kubeconfig = |user: &str| {
         let path = place.kubeconfig(user);
@@ -169,7 +170,7 @@ pub(super) fn services(place: &Place, node: &str, wiring: Wiring) -> Result<Vec<
         "mode": word(&wiring.proxy),
         "clusterCIDR": PODS,
         "hostnameOverride": node,
-        // These are settings of the whole machine.
+        // These are settings of the whole machine, so kube-proxy must leave them.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,
@@ -211,7 +212,7 @@ fn kubelet(place: &Place, node: &str) -> String {
         "clusterDNS": [DNS_SERVICE],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
-        // Images are imported once: none may be thrown away.
+        // Images are imported once, so kubelet must not remove any.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {
             "memory.available": "100Mi",
@@ -224,7 +225,7 @@ fn kubelet(place: &Place, node: &str) -> String {
     .to_string()
 }
 
-/// Tells containerd how pods are wired, once flanneld has said with which addresses.
+/// Writes the pods' network configuration for containerd, once flanneld has told their addresses.
 pub(super) fn configure_pods() -> Result<()> {
     let configuration = Path::new(CNI).join("10-flannel.conflist");
     if configuration.exists() || !Path::new(SUBNET).exists() {
@@ -236,7 +237,7 @@ pub(super) fn configure_pods() -> Result<()> {
         value.with_context(|| format!("{SUBNET} has no {name}"))
     };
     let (network, mtu) = (value("FLANNEL_NETWORK=")?, value("FLANNEL_MTU=")?);
-    // What it says is the bridge's own address, in the network of its pods.
+    // flanneld tells the bridge's own address in the network of its pods.
     let subnet = value("FLANNEL_SUBNET=")?.replacen(".1/", ".0/", 1);
     let mtu: u32 = mtu.parse().context("an MTU is a number")?;
     let content = json!({"name": "cbr0", "cniVersion": "1.0.0", "plugins": [
@@ -255,7 +256,7 @@ pub(super) fn configure_pods() -> Result<()> {
         },
         {"type": "portmap", "capabilities": {"portMappings": true}},
     ]});
-    // containerd watches the directory: it must not see half of it.
+    // containerd watches the directory, so it must not see half of a file.
     let begun = configuration.with_extension("new");
     fs::write(&begun, content.to_string())?;
     fs::rename(begun, configuration)?;

@@ -1,4 +1,4 @@
-//! Where everything of a cluster is, and how it is called.
+//! The paths and names of a cluster.
 
 use std::{
     fs,
@@ -11,20 +11,20 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::setup;
 
-/// Network namespaces of the cluster, and nobody else's, begin so.
+/// The beginning of the names of the cluster's network namespaces, which no other has.
 pub(super) const PREFIX: &str = "tracer-cluster-";
-/// The machine with etcd, the API server and what belongs to it.
+/// The machine of the control plane.
 pub(super) const CONTROL: &str = "control";
-/// A machine that is no part of the cluster, as a user's laptop.
+/// A machine outside of the cluster, such as a user's laptop.
 pub(super) const USER: &str = "user";
 /// The nodes.
 pub(super) const NODES: [&str; 3] = ["node-a", "node-b", "node-c"];
 
-/// The network of the machines, and those of pods and Services.
+/// The network of the machines, and the networks of pods and Services.
 pub(super) const UNDERLAY: &str = "172.31.77";
 pub(super) const PODS: &str = "10.244.0.0/16";
 pub(super) const SERVICES: &str = "10.96.0.0/16";
-/// The first Service: that of the API server itself.
+/// The address of the first Service, which is the API server's.
 pub(super) const API_SERVICE: &str = "10.96.0.1";
 pub(super) const DNS_SERVICE: &str = "10.96.0.10";
 
@@ -49,7 +49,7 @@ pub(super) fn namespace(machine: &str) -> String {
     format!("{PREFIX}{machine}")
 }
 
-/// The directories of a cluster, all below the one that outlives it.
+/// The directories of a cluster, all below one that outlives it.
 pub(super) struct Place {
     root: PathBuf,
 }
@@ -59,13 +59,13 @@ impl Place {
         Ok(Self::below(&setup::cache()?))
     }
 
-    /// In the project's part of a cache directory.
+    /// The directories of a cluster in the project's part of a cache directory.
     pub(super) fn below(cache: &Path) -> Self {
         let root = cache.join("cluster");
         Self { root }
     }
 
-    /// What outlives a cluster: programs and images.
+    /// The directory that outlives a cluster, with programs and images.
     pub(super) fn root(&self) -> &Path {
         &self.root
     }
@@ -75,7 +75,7 @@ impl Place {
         self.root.join("bin")
     }
 
-    /// What Debian's packages hold.
+    /// The unpacked packages of Debian.
     pub(super) fn debian(&self) -> PathBuf {
         self.root.join("debian")
     }
@@ -84,7 +84,7 @@ impl Place {
         self.root.join("images")
     }
 
-    /// What is removed with the cluster. Where it exists, there is one.
+    /// The directory that is removed with the cluster. It exists only if there is a cluster.
     pub(super) fn run(&self) -> PathBuf {
         self.root.join("run")
     }
@@ -106,7 +106,7 @@ impl Place {
         self.keys().join(user).with_extension("conf")
     }
 
-    /// A path with the cluster's programs before the machine's.
+    /// A `PATH` with the cluster's programs before the machine's.
     pub(super) fn path(&self) -> String {
         let debian = self.debian();
         let first = [
@@ -118,7 +118,7 @@ impl Place {
         format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", first.join(":"))
     }
 
-    /// How one runs kubectl from outside the nodes.
+    /// An example of running kubectl from outside the nodes.
     pub(super) fn example(&self) -> String {
         let kubectl = self.programs().join("kubectl");
         format!(
@@ -129,7 +129,7 @@ impl Place {
         )
     }
 
-    /// What kubectl says, as the administrator, from outside the nodes.
+    /// The output of kubectl, run as the administrator from outside the nodes.
     pub(super) fn kubectl(&self, args: &[&str]) -> Result<String> {
         let output = self.kubectl_command().args(args).output()?;
         ensure!(
@@ -141,8 +141,8 @@ impl Place {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Applies a manifest. A namespace's service account comes a moment after it, so
-    /// that it is tried again.
+    /// Applies a manifest. Tries again, because a namespace's service account comes a moment after
+    /// the namespace.
     pub(super) fn apply(&self, manifest: &str) -> Result<()> {
         super::wait("the manifest is applied", || {
             let mut kubectl = self.kubectl_command();
@@ -165,7 +165,7 @@ impl Place {
         kubectl.arg(self.programs().join("kubectl"));
         kubectl.arg("--kubeconfig").arg(self.kubeconfig("admin"));
         kubectl.arg("--request-timeout=10s");
-        // What kubectl caches of the API goes with the cluster.
+        // kubectl's cache of the API is removed with the cluster.
         kubectl.env("KUBECACHEDIR", self.run().join("kubectl"));
         kubectl.stdin(Stdio::null());
         kubectl

@@ -1,5 +1,5 @@
-//! What is made once, and kept for every cluster: Kubernetes, Flannel, CoreDNS and the
-//! CNI plugins, which Go compiles, what Debian has, and images.
+//! Makes the programs that are kept for every cluster: Kubernetes, Flannel, CoreDNS and the CNI
+//! plugins, which Go compiles, some of Debian's packages, and images.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     setup,
 };
 
-/// The program that is all of these, by which name it is called.
+/// The names of the one Kubernetes program. Its name decides which of these it is.
 const KUBERNETES: &[&str] = &[
     "kube-apiserver",
     "kube-controller-manager",
@@ -27,14 +27,14 @@ const KUBERNETES: &[&str] = &[
 ];
 /// CNI plugins, which `go.mod` names as tools.
 const CNI: &[&str] = &["bridge", "host-local", "loopback", "portmap"];
-/// They are unpacked beside the machine's own, where no service is started.
+/// Debian's packages. They are unpacked beside the machine's own, so that no service starts.
 const PACKAGES: &[(&str, &str)] = &[
     ("etcd-server", "usr/bin/etcd"),
     ("containerd", "usr/bin/containerd"),
     ("runc", "usr/sbin/runc"),
     ("busybox-static", "bin/busybox"),
 ];
-/// What the programs are made of. They are compiled anew when it changes.
+/// The source of the programs. When it changes, the programs are compiled again.
 const SOURCE: &[&str] = &[
     include_str!("../../../tests/cluster/go.mod"),
     include_str!("../../../tests/cluster/go.sum"),
@@ -59,10 +59,10 @@ pub(super) fn build(place: &Place) -> Result<()> {
     kept(place)
 }
 
-/// Whether all is there, and of this source.
+/// Checks that everything is there, and was made from this source.
 ///
 /// # Errors
-/// Says what is not.
+/// If something is missing, or was made from another source.
 pub(super) fn kept(place: &Place) -> Result<()> {
     let programs = place.programs();
     let mut files: Vec<PathBuf> = KUBERNETES.iter().map(|name| programs.join(name)).collect();
@@ -107,7 +107,7 @@ fn unpack(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Compiles everything that is in Go; what was compiled before, Go has kept.
+/// Compiles the Go programs. Go keeps the results of earlier builds.
 fn compile(place: &Place) -> Result<()> {
     let programs = place.programs();
     let plugins = programs.join("cni");
@@ -128,7 +128,7 @@ fn compile(place: &Place) -> Result<()> {
     go_build("kube", &flags.concat(), &programs.join("kube"), ".")?;
     go_build("flanneld", "", &programs.join("flanneld"), ".")?;
     go_build("coredns", "", &programs.join("coredns"), ".")?;
-    // The directory, as it is one, gets a file for each.
+    // The target is a directory, so each tool becomes a file in it.
     go_build(".", "", &plugins, "tool")?;
     for name in KUBERNETES {
         let link = programs.join(name);
@@ -142,13 +142,13 @@ fn compile(place: &Place) -> Result<()> {
 /// Builds a package of the module in a directory below `tests/cluster`.
 fn go_build(directory: &str, flags: &str, to: &Path, what: &str) -> Result<()> {
     let mut build = go(directory);
-    // They are copied into images that have no libraries.
+    // The programs are copied into images that have no libraries.
     build.env("CGO_ENABLED", "0").args(["build", "-trimpath"]);
     build.arg("-ldflags").arg(format!("-s -w{flags}"));
     run_shown(build.arg("-o").arg(to).arg(what))
 }
 
-/// Go, in a directory below `tests/cluster`. It gives way to all others.
+/// Go, in a directory below `tests/cluster`, with the lowest priority.
 fn go(directory: &str) -> Command {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cluster");
     let mut go = Command::new("nice");
@@ -157,7 +157,7 @@ fn go(directory: &str) -> Command {
     go
 }
 
-/// The version of Kubernetes, as `go.mod` has it.
+/// The version of Kubernetes in `go.mod`.
 fn version() -> Result<String> {
     let listed = output(go(".").args(["list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes"]));
     let listed = listed.context("Go 1.26 or newer is needed to compile the cluster's programs")?;

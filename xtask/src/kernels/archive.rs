@@ -1,5 +1,5 @@
-//! Archives as the kernel unpacks them into its memory at boot: `cpio` of the
-//! format "newc" (Documentation/driver-api/early-userspace/buffer-format.rst).
+//! Writes archives that the kernel unpacks into its memory at boot: `cpio` in the format "newc"
+//! (Documentation/driver-api/early-userspace/buffer-format.rst).
 
 use std::{
     collections::HashSet,
@@ -27,7 +27,7 @@ impl<W: Write> Archive<W> {
         }
     }
 
-    /// Adds a directory, and those above it.
+    /// Adds a directory, and the directories above it.
     pub(super) fn directory(&mut self, path: &str) -> io::Result<()> {
         let path = Path::new(path.trim_start_matches('/'));
         let ancestors: Vec<_> = path
@@ -50,7 +50,7 @@ impl<W: Write> Archive<W> {
         self.leaf(path, LINK | 0o777, to.as_bytes())
     }
 
-    /// Writes what is left to be written.
+    /// Writes the archive's end.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.entry(Path::new("TRAILER!!!"), 0, &[])?;
         self.to.flush()
@@ -64,7 +64,7 @@ impl<W: Write> Archive<W> {
         self.entry(Path::new(path), mode, content)
     }
 
-    /// What is there already stays.
+    /// Adds an entry, if its path is not there already.
     fn entry(&mut self, path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
         if !self.there.insert(path.to_owned()) {
             return Ok(());
@@ -75,8 +75,8 @@ impl<W: Write> Archive<W> {
         let name_size = u32::try_from(name.len() + 1).map_err(too_large)?;
         self.entries += 1;
         write!(self.to, "070701")?;
-        // Inode, mode, owner, group, links, time, size, the numbers of two
-        // devices, the name's size, checksum.
+        // Inode, mode, owner, group, links, time, size, the numbers of two devices, the size of the
+        // name, checksum.
         let fields = [
             self.entries,
             mode,
@@ -102,7 +102,7 @@ impl<W: Write> Archive<W> {
         self.pad(content.len())
     }
 
-    /// Names and contents each begin at a multiple of four bytes.
+    /// Fills up to a multiple of four bytes, at which names and contents must begin.
     fn pad(&mut self, written: usize) -> io::Result<()> {
         let zeros = [0; 3];
         self.to

@@ -1,8 +1,7 @@
-//! A release's kernel and its modules, unpacked but not installed.
+//! Fetches and unpacks the kernel of a Debian release and its modules, without installing them.
 //!
-//! Where Debian's packages come from is this machine's own affair: its sources
-//! are read, and asked for another release, with lists of their own. Nothing of
-//! this machine's own state is touched.
+//! The packages come from this machine's own source of Debian's packages. apt reads another release
+//! from it, with separate lists, so the machine's own state stays as it is.
 
 use std::{
     fs::{self, File},
@@ -15,11 +14,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::cache;
 use crate::command::{output, run, say};
 
-/// Depends on the release's kernel for cloud images.
+/// A package that depends on the release's kernel for cloud images.
 const METAPACKAGE: &str = "linux-image-cloud-amd64";
-/// One program that is many, without libraries.
+/// A single static program with many commands.
 const BUSYBOX: &str = "busybox-static";
-/// Where modules lie of which the lab or its machine may need some, below `kernel`.
+/// Directories below `kernel` with modules that the lab or its machine may need.
 const MODULES: &[&str] = &[
     "arch",
     "crypto",
@@ -29,22 +28,23 @@ const MODULES: &[&str] = &[
     "lib",
     "net",
 ];
-/// The file that says which of them were kept: a kernel in the cache may be from before.
+/// The file that lists the kept directories. A kernel in the cache may have been kept with an older
+/// list.
 const KEPT: &str = "kept";
 
 /// An unpacked kernel.
 pub(super) struct Kernel {
-    /// As `uname -r` prints it.
+    /// The version, as `uname -r` prints it.
     pub(super) version: String,
     /// The compressed kernel.
     pub(super) vmlinuz: PathBuf,
-    /// Modules, not compressed, and their index: `lib/modules/VERSION`.
+    /// The uncompressed modules and their index: `lib/modules/VERSION`.
     pub(super) modules: PathBuf,
     /// Busybox.
     pub(super) busybox: PathBuf,
 }
 
-/// The kernel of a release, fetched if it is not in the cache.
+/// The kernel of a release. Fetches the kernel if it is not in the cache.
 pub(super) fn kernel(release: &str) -> Result<Kernel> {
     let directory = cache()?.join(release);
     let kept = fs::read_to_string(directory.join(KEPT)).unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) fn kernel(release: &str) -> Result<Kernel> {
                 }
                 fs::rename(&unfinished, &directory)?;
             }
-            // One with fewer modules is enough for most tests.
+            // A kernel with fewer modules is enough for most tests.
             Err(error) if found_in(&directory).is_ok() => {
                 say(format!("the kernel that is kept will do: {error:#}"));
             }
@@ -89,7 +89,7 @@ fn found_in(directory: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-/// The version of the one kernel whose modules are there.
+/// The version of the kernel whose modules are there.
 fn version(directory: &Path) -> Result<String> {
     let mut versions = fs::read_dir(directory.join("lib/modules"))?;
     let modules = versions.next().context("there are no modules")??;
@@ -107,7 +107,7 @@ fn fetch(release: &str, directory: &Path) -> Result<()> {
             .arg(package)
             .arg(directory))?;
     }
-    // Releases have them at different places.
+    // The releases have these files at different places.
     let settle = |to: &str, places: &[&str]| -> Result<()> {
         let mut places = places.iter().map(|place| directory.join(place));
         let found = places.find(|place| place.exists());
@@ -138,7 +138,7 @@ fn fetch(release: &str, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Keeps only modules that the lab may need, and unpacks those.
+/// Keeps only modules that the lab may need, and unpacks them.
 fn unpack_modules(modules: &Path) -> Result<()> {
     let (all, kept) = (modules.join("kernel"), modules.join("kept"));
     for directory in MODULES {
@@ -158,7 +158,7 @@ fn unpack_modules(modules: &Path) -> Result<()> {
     Ok(())
 }
 
-/// All files in a directory and those below.
+/// All files in a directory and in the directories below it.
 pub(super) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut left = vec![directory.to_owned()];
@@ -176,7 +176,7 @@ pub(super) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// apt, looking at one release only.
+/// apt for one release.
 struct Apt {
     directory: PathBuf,
     options: Vec<String>,
@@ -185,7 +185,7 @@ struct Apt {
 impl Apt {
     fn new(release: &str, directory: &Path) -> Result<Self> {
         fs::create_dir_all(directory.join("lists/partial"))?;
-        // `apt-get update` puts them back to what it likes.
+        // `apt-get update` brings these names into a form of its own.
         let directory = directory.canonicalize()?;
         let sources = directory.join("sources.list");
         fs::write(&sources, format!("deb {} {release} main\n", archive()?))?;
@@ -220,8 +220,8 @@ impl Apt {
         run(self.command("apt-get").arg("update").stdout(log))
     }
 
-    /// What is to be unpacked: the package that the metapackage stands for, those
-    /// that newer releases have split off it, and busybox.
+    /// The packages to unpack: the package that the metapackage depends on, the packages that newer
+    /// releases have split off it, and busybox.
     fn packages(&self) -> Result<Vec<String>> {
         let image = self.dependencies(METAPACKAGE, &["linux-image-"])?;
         let [image] = image.as_slice() else {
@@ -232,7 +232,7 @@ impl Apt {
         Ok(packages)
     }
 
-    /// Those packages that one depends on whose names begin so.
+    /// The dependencies of a package whose names begin with one of the prefixes.
     fn dependencies(&self, package: &str, prefixes: &[&str]) -> Result<Vec<String>> {
         let text = output(self.command("apt-cache").args(["depends", package]))?;
         let depends = text
@@ -242,7 +242,7 @@ impl Apt {
         Ok(depends.map(str::to_owned).collect())
     }
 
-    /// The file that a package was written to.
+    /// Downloads a package, and returns its file.
     fn download(&self, package: &str) -> Result<PathBuf> {
         let log = File::create(self.directory.join("download.log"))?;
         run(self
@@ -260,7 +260,7 @@ impl Apt {
     }
 }
 
-/// Where this machine has Debian's packages from.
+/// The source from which this machine gets Debian's packages.
 fn archive() -> Result<String> {
     let mut targets = Command::new("apt-get");
     targets.args(["indextargets", "--format", "$(REPO_URI)"]);

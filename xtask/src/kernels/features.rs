@@ -1,22 +1,22 @@
-//! What a kernel gives, as the tests found it: the table in docs/requirements.md.
+//! The features of kernels, as the tests found them: the table in docs/requirements.md.
 
 use std::fmt;
 
-/// What a line begins with that tells of a feature.
+/// The beginning of a line that tells of a feature.
 pub(super) const FEATURE: &str = "tracer-feature: ";
 
-/// What was found on some kernels.
+/// The features of some kernels.
 #[derive(Default)]
 pub(super) struct Features {
     kernels: Vec<String>,
-    /// Each with what was found on those kernels.
+    /// The features, each with its value on each kernel.
     rows: Vec<(String, Vec<String>)>,
 }
 
 impl Features {
-    /// Takes those of one more kernel, as `NAME: VALUE`.
+    /// Adds the features of one more kernel, as `NAME: VALUE`.
     pub(super) fn add(&mut self, kernel: &str, features: Vec<String>) {
-        // The rest is Debian's own count.
+        // The rest of the version is Debian's.
         let short: Vec<&str> = kernel.splitn(3, '.').take(2).collect();
         for feature in features {
             let (name, value) = feature.split_once(": ").unwrap_or((&feature, ""));

@@ -1,7 +1,6 @@
-//! What a machine finds in its memory when it boots: the programs that the lab
-//! runs with their libraries, as this machine has them, the modules of the
-//! kernel, `tracer`, and the tests with a script that runs them, or the program that
-//! plays a node of a lab.
+//! Makes the image in memory with which a machine boots. The image has the lab's programs with this
+//! machine's libraries, the kernel's modules, and `tracer`. It also has the tests with a script
+//! that runs them, or the program that plays a node of a lab.
 
 use std::{
     env,
@@ -22,12 +21,12 @@ use super::{
 };
 use crate::check::BINARY;
 
-/// Said on the serial line before the tests begin.
+/// The line on the serial console before the tests begin.
 pub(super) const BEGIN: &str = "tracer-machine: begin";
-/// Said when they have ended, before the exit status.
+/// The line after the tests, before their exit status.
 pub(super) const END: &str = "tracer-machine: end ";
 
-/// What the lab and its tests run.
+/// The programs that the lab and its tests run.
 const PROGRAMS: &[&str] = &[
     "bash",
     "bridge",
@@ -45,10 +44,10 @@ const PROGRAMS: &[&str] = &[
     "wg",
 ];
 
-/// What iptables loads for its matches and targets.
+/// The folder of iptables' matches and targets.
 const XTABLES: &str = "/usr/lib/x86_64-linux-gnu/xtables";
 
-/// What of busybox the script and the tests run.
+/// The commands of busybox that the script and the tests run.
 const BUSYBOX: &[&str] = &[
     "bin/base64",
     "bin/dmesg",
@@ -60,8 +59,7 @@ const BUSYBOX: &[&str] = &[
     "sbin/modprobe",
 ];
 
-/// Writes the image of a kernel, whose script runs `programs` with `args` and
-/// variables in their environment.
+/// Writes the image of a kernel. Its script runs `programs` with `args` and `environment`.
 pub(super) fn build(
     kernel: &Kernel,
     programs: &[PathBuf],
@@ -79,14 +77,14 @@ pub(super) fn build(
     Ok(path)
 }
 
-/// Writes the image of a kernel whose machine plays a node of a lab, by the program `lab`.
+/// Writes the image of a kernel whose machine plays a node of a lab with the program `lab`.
 pub(super) fn build_node(kernel: &Kernel, path: &Path, lab: &Path, tracer: &Path) -> Result<()> {
     let files = [("usr/bin/tracer", tracer), ("usr/bin/lab", lab)];
     let files = files.map(|(at, program)| (at.to_owned(), program.to_owned()));
     write(kernel, path, &files, &script_of_node())
 }
 
-/// Writes an image with these programs, besides what every machine has.
+/// Writes an image with these programs, and with the files that every machine has.
 fn write(kernel: &Kernel, path: &Path, files: &[(String, PathBuf)], script: &str) -> Result<()> {
     let mut archive = Archive::new(BufWriter::new(File::create(path)?));
     for directory in ["dev", "proc", "run", "sys", "tmp", recordings::DIRECTORY] {
@@ -116,7 +114,7 @@ fn write(kernel: &Kernel, path: &Path, files: &[(String, PathBuf)], script: &str
     Ok(())
 }
 
-/// Adds a program and the libraries it is linked with, each where it expects them.
+/// Adds a program and its libraries, each at the path where the program expects it.
 fn add_program<W: std::io::Write>(
     archive: &mut Archive<W>,
     at: &str,
@@ -146,7 +144,7 @@ fn in_path(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("{name} is not installed"))
 }
 
-/// What every machine's script does first.
+/// The beginning of every machine's script.
 const MOUNTS: &str = "mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -155,8 +153,8 @@ mount -t tmpfs tmp /tmp
 cd /tmp
 ";
 
-/// As [`script`], for a machine that plays a node. Its network card and its serial lines
-/// are devices of the emulator's own kind, whose drivers nothing else loads here.
+/// As [`script`], for a machine that plays a node. The script loads the drivers of the emulator's
+/// network card and serial lines, because nothing else loads them here.
 fn script_of_node() -> String {
     format!(
         "#!/bin/sh -e
@@ -171,7 +169,7 @@ poweroff -f
     )
 }
 
-/// The first program that the kernel runs; if it fails, the kernel panics.
+/// The script that the kernel runs as its first program. If the script fails, the kernel panics.
 fn script(args: &[String], environment: &[(&str, String)]) -> String {
     let args: Vec<_> = args.iter().map(|arg| quoted(arg)).collect();
     let variables = environment.iter();
@@ -195,7 +193,7 @@ poweroff -f
     )
 }
 
-/// A word of a shell's line that stands for itself.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }

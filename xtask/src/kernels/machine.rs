@@ -1,6 +1,5 @@
-//! A machine that boots, runs its tests, and goes off. It may also panic, hang
-//! or say nothing at all; each of these has its own error, with the last that
-//! was heard.
+//! A machine that boots, runs its tests, and powers off. It may also panic, hang or print nothing
+//! at all. Each of these has its own error, with the machine's last lines.
 
 use std::{
     collections::VecDeque,
@@ -23,16 +22,16 @@ use super::{
 };
 use crate::{command::say, tally::Tally};
 
-/// How long one may be silent: a test of many faults says nothing for minutes where an old
-/// kernel's verifier is emulated on a slow host.
+/// Limit of a machine's silence. A test of many faults prints nothing for minutes, if a slow host
+/// emulates an old kernel's verifier.
 const SILENCE: Duration = Duration::from_secs(15 * 60);
-/// Lines that are repeated where something went wrong.
+/// The number of last lines that an error repeats.
 pub(super) const TAIL: usize = 40;
-/// What a kernel says when it has changed its code, for a tracepoint or a static
-/// key, and the emulator lets another processor run into the breakpoint that stood
-/// there meanwhile. No machine does.
+/// The message of a kernel after a fault of the emulator. While the kernel changes its code, for a
+/// tracepoint or a static key, a breakpoint stands there. The emulator lets another processor run
+/// into the breakpoint, which no real machine does.
 const MISEMULATED: &str = "Oops: int3";
-/// What a kernel says that can no longer be trusted.
+/// Messages of a kernel that can no longer be trusted.
 pub(super) const BROKEN: &[&str] = &[
     MISEMULATED,
     "Kernel panic",
@@ -41,21 +40,21 @@ pub(super) const BROKEN: &[&str] = &[
     "general protection fault",
 ];
 
-/// What a machine said whose tests passed, besides of the tests.
+/// The results of a machine whose tests passed, besides the tests'.
 pub(super) struct Heard {
-    /// What they found the kernel to give.
+    /// The kernel's features, as the tests found them.
     pub(super) features: Vec<String>,
-    /// What they recorded.
+    /// The recordings of the tests.
     pub(super) recordings: Vec<Recording>,
 }
 
-/// Whether it was the emulator's fault that a machine failed.
+/// Whether a machine failed by a fault of the emulator.
 pub(super) fn is_misemulated(error: &anyhow::Error) -> bool {
     error.to_string().contains(MISEMULATED)
 }
 
-/// Runs a machine to its end, which must come within `limit`; what came of its tests
-/// is counted into `tally`.
+/// Runs a machine to its end, which must come within `limit`. Adds the results of its tests to
+/// `tally`.
 pub(super) fn run(
     kernel: &Kernel,
     image: &Path,
@@ -87,14 +86,14 @@ pub(super) fn run(
     })
 }
 
-/// A machine; dropping it switches it off.
+/// A machine. Dropping it switches it off.
 pub(super) struct Machine {
     qemu: Child,
 }
 
 impl Machine {
-    /// Switches one on, with more options for QEMU, and returns what it says on its first
-    /// serial line.
+    /// Starts a machine, with more options for QEMU, and returns the lines of its first serial
+    /// console.
     pub(super) fn start(
         kernel: &Kernel,
         image: &Path,
@@ -136,19 +135,19 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Both fail only for one that has ended and was waited for.
+        // Both fail only if the machine has ended and was waited for.
         let _ = self.qemu.kill();
         let _ = self.qemu.wait();
     }
 }
 
-/// Reads lines on a thread of their own until the pipe is closed.
+/// Reads lines on a separate thread until the pipe is closed.
 fn lines(output: ChildStdout) -> Receiver<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(output).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line);
-            // Nobody listens any more to a machine that is switched off.
+            // Nobody listens to a machine that is switched off.
             if sender.send(line.trim_end().to_owned()).is_err() {
                 break;
             }
@@ -157,11 +156,11 @@ fn lines(output: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// What was heard of a machine.
+/// What a machine has printed.
 struct Listener<W> {
     log: W,
     tail: VecDeque<String>,
-    /// Whether the tests have begun: only what they say is shown.
+    /// Whether the tests have begun. Only their lines are shown.
     begun: bool,
     tally: Tally,
     features: Vec<String>,
@@ -238,7 +237,7 @@ impl<W: Write> Listener<W> {
 mod tests {
     use super::*;
 
-    /// What is heard of a machine that says these lines, and then goes off.
+    /// The result for a machine that prints these lines, and then powers off.
     fn heard(said: &[&str]) -> (Result<String>, u32) {
         let (sender, lines) = mpsc::channel();
         for line in said {

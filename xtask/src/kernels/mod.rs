@@ -1,13 +1,12 @@
-//! The lab's tests on other kernels than this machine's: each is booted in a
-//! virtual machine, whose only disk is an image in memory of what the tests
-//! need (`image`), and which says over its serial line how they went (`machine`). Or two
-//! machines are the nodes of one lab, and the tests run outside (`nodes`).
+//! Runs the lab's tests on other kernels than this machine's. A virtual machine boots each kernel.
+//! Its only disk is an image in memory with all that the tests need (`image`). It tells the results
+//! over its serial console (`machine`). Or two machines are the nodes of one lab, and the tests run
+//! outside (`nodes`).
 //!
-//! The kernels are those of Debian's releases, for its cloud images (`debian`):
-//! small, with BTF, and with every network device as a module. They and the
-//! images are kept outside the repository, in [`cache`]. Nothing here needs
-//! root, once the programs are installed; the machine is emulated where it
-//! cannot be virtualised, so that this works within virtual machines, too.
+//! The kernels are those of Debian's releases, for its cloud images (`debian`): small, with BTF,
+//! and with every network device as a module. The kernels and the images are kept outside the
+//! repository, in [`cache`]. Nothing here needs root, once the programs are installed. The machines
+//! are emulated, so this works within virtual machines, too.
 
 mod archive;
 mod debian;
@@ -59,7 +58,7 @@ enum Version {
     All,
 }
 
-/// All of them.
+/// All kernels.
 const EACH: [Version; 4] = [
     Version::V5_10,
     Version::V6_1,
@@ -68,7 +67,7 @@ const EACH: [Version; 4] = [
 ];
 
 impl Version {
-    /// The Debian release whose kernel it is.
+    /// The Debian release that has the kernel.
     fn release(self) -> Result<&'static str> {
         Ok(match self {
             Self::V5_10 => "bullseye",
@@ -79,17 +78,17 @@ impl Version {
         })
     }
 
-    /// The kernel, which is fetched if it is not there.
+    /// The kernel. Fetches it if it is not in the cache.
     fn kernel(self) -> Result<Kernel> {
         let release = self.release()?;
         debian::kernel(release).with_context(|| format!("no kernel of Debian {release}"))
     }
 }
 
-/// The tests that run unless others are named: those that most machines'
-/// kernels cannot run, and with them some that every kernel must pass. CI takes
-/// one group at a time on one kernel, as the commit says: an emulated machine on a
-/// slow host takes a minute for what a real one does in five seconds.
+/// The tests that run unless others are named: tests that most machines' kernels cannot run, and
+/// some that every kernel must pass. CI runs one group at a time on one kernel, which the commit
+/// determines. An emulated machine on a slow host takes a minute for what a real one does in five
+/// seconds.
 const GROUPS: &[&[&str]] = &[
     &[
         "clsact::",
@@ -123,17 +122,17 @@ const GROUPS: &[&[&str]] = &[
         "by_both_uplinks_of_a_bond",
     ],
     &[
-        // Names are looked for in those of tests: GRE in all its kinds.
+        // A name stands for all tests that contain it: here, GRE in all its kinds.
         "the_far_end_is_down_over_6in4",
         "the_far_end_is_down_over_gre",
     ],
 ];
 
-/// What every kernel runs each time: whether the programs load, attach and see drops.
-/// One verifier may refuse what the others take, and another compiler suffices for that.
+/// The tests that every kernel runs each time: whether the programs load, attach and see drops. One
+/// verifier may refuse what the others take, and a change of the compiler is enough for that.
 pub(crate) const ALWAYS: &str = "features::";
 
-/// What a machine is told of this one's environment.
+/// The variables that a machine gets from this environment.
 const PASSED: &[&str] = &[
     SEED_VARIABLE,
     traffic::PACKETS_VARIABLE,
@@ -143,10 +142,10 @@ const PASSED: &[&str] = &[
     faults::TURN_VARIABLE,
 ];
 
-/// More than any machine takes for all tests. One that hangs is silent, and is given up
-/// long before.
+/// The time limit of a machine. All tests take less. A machine that hangs is silent, and is given
+/// up long before.
 const LIMIT: Duration = Duration::from_secs(90 * 60);
-/// How much longer one may take for each packet that it is told to send.
+/// The additional time for each packet that a machine is to send.
 const PER_PACKET: Duration = Duration::from_millis(5);
 
 /// Boots the kernels one after the other and runs the tests on each.
@@ -164,13 +163,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let runs = versions.into_iter().map(|version| (version, tests.clone()));
     let ran = run_into(runs, &mut summary);
     print!("{summary}");
-    // What none of them can run, nobody ever runs.
+    // If all kernels ran and none could run a test, the test never runs.
     let is_other_turn = |_: &str| !all;
     ran.and_then(|()| summary.all_ran(is_other_turn))
 }
 
-/// What CI runs: on each kernel that it takes the programs, and on one of them a group
-/// of tests; what came of it goes into a summary.
+/// Runs CI's share: on each kernel, whether it accepts the programs; on one of them, also a group
+/// of tests. Adds the results to a summary.
 pub(crate) fn run_turn(summary: &mut Summary) -> Result<()> {
     let turn = command::commit()?;
     let whose = EACH[turn % EACH.len()];
@@ -180,23 +179,23 @@ pub(crate) fn run_turn(summary: &mut Summary) -> Result<()> {
         let tests = [ALWAYS].iter().chain(group);
         (version, tests.map(|test| (*test).to_owned()).collect())
     });
-    // What fails on one does not keep the others from being run.
+    // All kernels run even if one fails.
     run_into(runs, summary)
 }
 
-/// Whether a test is one of those that these kernels run, now or when it is its turn.
+/// Whether these kernels run a test, now or at another turn.
 pub(crate) fn run_by_turns(test: &str) -> bool {
     every_test().any(|word| test.contains(word))
 }
 
-/// Words of which each test has one in its name.
+/// Parts of names, which together choose all these tests.
 fn every_test() -> impl Iterator<Item = &'static str> {
     [ALWAYS]
         .into_iter()
         .chain(GROUPS.iter().copied().flatten().copied())
 }
 
-/// Boots kernels, and runs on each the tests whose names have one of its words.
+/// Boots kernels, and runs on each the tests whose names contain one of its words.
 fn run_into(
     runs: impl Iterator<Item = (Version, Vec<String>)>,
     summary: &mut Summary,
@@ -224,8 +223,7 @@ fn run_into(
     Ok(())
 }
 
-/// Runs tests on a kernel that has what they need, in labs of a seed, and returns
-/// what they recorded.
+/// Runs tests on a kernel that supports them, in labs of a seed, and returns their recordings.
 pub(crate) fn record(tests: &[&str], seed: &str) -> Result<Vec<Recording>> {
     let environment = vec![
         (SEED_VARIABLE, seed.to_owned()),
@@ -239,7 +237,7 @@ pub(crate) fn record(tests: &[&str], seed: &str) -> Result<Vec<Recording>> {
     Ok(recordings)
 }
 
-/// All that machines need besides a kernel: the tests are built, programs installed.
+/// The needs of all machines besides a kernel: built tests, and installed programs.
 struct Machines {
     programs: Vec<PathBuf>,
     environment: Vec<(&'static str, String)>,
@@ -263,7 +261,7 @@ impl Machines {
         })
     }
 
-    /// Boots a kernel and runs tests on it: `args` are words of their names, and options.
+    /// Boots a kernel and runs tests on it. `args` are parts of their names, and options.
     fn run(&self, kernel: &Kernel, args: &[String], tally: &mut Tally) -> Result<Heard> {
         let mut programs = Vec::new();
         for program in &self.programs {
@@ -290,8 +288,8 @@ impl Machines {
     }
 }
 
-/// Where kernels and images are kept: `tracer` in the user's cache directory.
-/// What is there can be removed at any time.
+/// The directory of kernels and images: `tracer` in the user's cache directory. Its contents can be
+/// removed at any time.
 fn cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),

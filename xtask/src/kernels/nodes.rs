@@ -1,6 +1,6 @@
-//! Machines that play the nodes of one lab, each with its own kernel, joined by QEMU's own
-//! wire: nothing of it leaves this machine. The tests run here, outside of them, and reach
-//! the agents in them by serial lines (`tracer_tests::machines`).
+//! Machines that play the nodes of one lab, each with its own kernel. QEMU's own wire joins them,
+//! and no packet leaves this machine. The tests run outside of the machines, and reach the agents
+//! in them by serial lines (`tracer_tests::machines`).
 
 use std::{
     collections::VecDeque,
@@ -71,19 +71,19 @@ impl Wired {
     }
 }
 
-/// An old kernel with a new one, each way round of what differs between them.
+/// An old kernel with a new one, so that each pair differs in features.
 const PAIRS: [[Version; 2]; 2] = [
     [Version::V5_10, Version::Newest],
     [Version::V6_1, Version::V6_12],
 ];
 
-/// What tests have in their names that need such machines.
+/// Part of the names of tests that need such machines.
 pub(crate) const TESTS: &str = "machines_of_their_own::";
 
-/// Packets between two pods, at least.
+/// The least number of packets between two pods.
 const PACKETS: &str = "2000";
 
-/// How long a machine may take to boot: it is emulated.
+/// How long an emulated machine may take to boot.
 const BOOT: Duration = Duration::from_secs(300);
 
 /// Boots the pairs, and runs the tests with each.
@@ -113,7 +113,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// All that the machines need besides kernels.
+/// The needs of the machines besides kernels.
 struct Nodes {
     programs: Vec<PathBuf>,
     packets: String,
@@ -135,7 +135,7 @@ impl Nodes {
         })
     }
 
-    /// Whether the tests passed.
+    /// Runs the tests on a pair. Returns whether they passed.
     fn run_into(
         &self,
         pair: [Version; 2],
@@ -170,7 +170,7 @@ impl Nodes {
             chosen.push(TESTS.to_owned());
         }
         let machines = Booted::start(kernels)?;
-        // One lab for all test programs: a machine plays one node.
+        // All test programs use one lab, because a machine plays one node.
         let seed = env::var(SEED_VARIABLE).unwrap_or_else(|_| Rng::fresh_seed().to_string());
         let mut passed = true;
         for program in &self.programs {
@@ -185,7 +185,7 @@ impl Nodes {
                 .env(WIRING_VARIABLE, format!("{wiring:?}"))
                 .env(SEED_VARIABLE, &seed)
                 .env(PACKETS_VARIABLE, &self.packets)
-                // What they wait for comes as late as it does in such a machine.
+                // The tests have to wait as long as in such a machine.
                 .env(MACHINE_VARIABLE, "1")
                 .env(check::BINARY, release_binary("tracer")?);
             passed &= run_tests(&mut tests, tally)?;
@@ -201,7 +201,7 @@ impl Nodes {
     }
 }
 
-/// Runs a test program, whose lines are shown and counted.
+/// Runs a test program, and shows and counts its lines.
 fn run_tests(tests: &mut Command, tally: &mut Tally) -> Result<bool> {
     let mut child = tests
         .stdin(Stdio::null())
@@ -217,31 +217,31 @@ fn run_tests(tests: &mut Command, tally: &mut Tally) -> Result<bool> {
     Ok(child.wait()?.success())
 }
 
-/// Machines that are up; dropping them switches them off.
+/// Running machines. Dropping them switches them off.
 struct Booted {
     machines: Vec<Heard>,
     directory: PathBuf,
 }
 
-/// A machine, and what is heard of it, by a thread of its own.
+/// A machine, and a thread that takes its lines.
 struct Heard {
     _machine: Machine,
     told: Arc<(Mutex<Told>, Condvar)>,
 }
 
-/// What a machine has said.
+/// What a machine has printed.
 struct Told {
     log: File,
     tail: VecDeque<String>,
     ready: bool,
-    /// Why it is of no use any more.
+    /// Why the machine is of no use any more.
     broken: Option<String>,
 }
 
 impl Booted {
-    /// Switches them on, all at once, and waits until each listens.
+    /// Starts all machines at once, and waits until each is ready.
     fn start(kernels: &[Kernel; 2]) -> Result<Self> {
-        // A socket's path must be short.
+        // The path of a socket must be short.
         let directory = env::temp_dir().join(format!("tracer-machines-{}", std::process::id()));
         fs::create_dir_all(&directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
@@ -262,7 +262,7 @@ impl Booted {
             let log = cache()?.join(format!("{name}.log"));
             let log =
                 File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-            // With one processor, none runs into a breakpoint that another has set.
+            // With one processor, no processor runs into a breakpoint that another one has set.
             let (machine, lines) = Machine::start(kernel, &image, 1, &options)?;
             booted.machines.push(Heard::new(machine, lines, log));
         }
@@ -274,7 +274,7 @@ impl Booted {
         Ok(booted)
     }
 
-    /// Looks that all still run, and that no kernel is broken.
+    /// Checks that all machines still run, and that no kernel is broken.
     fn check(&self) -> Result<()> {
         self.machines.iter().try_for_each(|heard| {
             heard
@@ -298,7 +298,7 @@ impl Booted {
 impl Drop for Booted {
     fn drop(&mut self) {
         self.machines.clear();
-        // The cache's owner finds what is left.
+        // If the directory cannot be removed, it stays in the temporary directory.
         let _ = fs::remove_dir_all(&self.directory);
     }
 }
@@ -351,7 +351,7 @@ impl Heard {
 
 impl Told {
     fn hear(&mut self, line: String) {
-        // Without its log, a machine is as good.
+        // A machine works without its log, too.
         let _ = writeln!(self.log, "{line}");
         self.ready |= line == READY;
         if let Some(broken) = BROKEN.iter().find(|broken| line.contains(**broken)) {
@@ -365,13 +365,13 @@ impl Told {
     }
 }
 
-/// What is in it is whole whoever panicked.
+/// The value is consistent at any time, so a panic of another thread does not matter.
 fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
     told.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What QEMU has to be told of one of two machines: its end of the wire, its serial lines,
-/// and where it takes commands itself.
+/// The options of QEMU for one of two machines: its end of the wire, its serial lines, and its
+/// monitor.
 fn options(directory: &Path, index: usize) -> Vec<String> {
     let at = |index: usize, what: &str| socket(directory, NAMES[index], what).display().to_string();
     let line = |id: &str, name: &str| {
@@ -390,7 +390,7 @@ fn options(directory: &Path, index: usize) -> Vec<String> {
         ),
         "-device".to_owned(),
         "virtio-net-pci,netdev=wire".to_owned(),
-        // What goes into it comes out nowhere.
+        // A device that discards what it gets.
         "-chardev".to_owned(),
         "null,id=nowhere".to_owned(),
         "-object".to_owned(),

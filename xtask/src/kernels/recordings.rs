@@ -1,30 +1,30 @@
-//! How recordings get out of a machine that has no disk and no network: over its
-//! serial line, in base64 (RFC 4648), between two lines that say so.
+//! Gets recordings out of a machine that has no disk and no network: over its serial line, in
+//! base64 (RFC 4648), between two marker lines.
 
 use std::{mem, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-/// Where tests record into, in a machine.
+/// The directory in a machine where tests record.
 pub(super) const DIRECTORY: &str = "/recordings";
 
-/// Said before the lines of a recording, with its length in bytes and its name.
+/// The line before a recording, with the recording's length in bytes and its name.
 const BEGIN: &str = "tracer-machine: recording ";
-/// Said after them.
+/// The line after a recording.
 const END: &str = "tracer-machine: recorded";
 
-/// A recording that came out of a machine.
+/// A recording from a machine.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Recording {
     /// The file's name.
     pub(crate) name: String,
-    /// What is in it.
+    /// The file's content.
     pub(crate) content: Vec<u8>,
 }
 
-/// The lines of a machine's script that tell what was recorded. What the kernel
-/// has to say must not get in between.
+/// The lines of a machine's script that print the recordings. They silence the kernel, whose
+/// messages would otherwise come in between.
 pub(super) fn telling() -> String {
     format!(
         "dmesg -n 1
@@ -38,11 +38,11 @@ done
     )
 }
 
-/// Takes recordings out of what a machine says.
+/// Takes recordings out of a machine's lines.
 #[derive(Default)]
 pub(super) struct Recordings {
     complete: Vec<Recording>,
-    /// The one that is being told of, and how long it will be.
+    /// The unfinished recording, and the length that it will have.
     open: Option<(Recording, usize)>,
 }
 
@@ -50,7 +50,7 @@ impl Recordings {
     /// Takes a line, if it belongs to a recording.
     ///
     /// # Errors
-    /// If it is not what must come next: something of the recording is missing.
+    /// If the line cannot come next, because a part of the recording is missing.
     pub(super) fn take(&mut self, line: &str) -> Result<bool> {
         if let Some(head) = line.strip_prefix(BEGIN) {
             if let Some((open, _)) = &self.open {
@@ -78,13 +78,13 @@ impl Recordings {
         Ok(true)
     }
 
-    /// Those that are complete.
+    /// The complete recordings.
     pub(super) fn take_complete(&mut self) -> Vec<Recording> {
         mem::take(&mut self.complete)
     }
 }
 
-/// A recording that is to come, and its length: `LENGTH NAME`.
+/// An announced recording, and its length: `LENGTH NAME`.
 fn announced(head: &str) -> Result<(Recording, usize)> {
     let (length, name) = head.split_once(' ').context("a recording has no name")?;
     let is_plain = Path::new(name).file_name().is_some_and(|own| own == name);
@@ -103,7 +103,7 @@ fn announced(head: &str) -> Result<(Recording, usize)> {
 mod tests {
     use super::*;
 
-    /// What comes of lines of which each belongs to a recording.
+    /// The recordings in lines that all belong to recordings.
     fn taken(lines: &[&str]) -> Result<Vec<Recording>> {
         let mut recordings = Recordings::default();
         for line in lines {
@@ -142,7 +142,7 @@ mod tests {
         let oops = "[    9.1] Oops: int3: 0000 [#1] SMP NOPTI";
         assert!(error(&[begin, "AAEC", oops]).contains(oops));
         assert!(error(&[begin, "AAE"]).contains("one.arrows"));
-        // A line is missing, or the rest.
+        // One line is missing, or the whole rest.
         let missing = "3 of 6 bytes of the recording one.arrows came";
         assert_eq!(error(&[begin, "AAEC", END]), missing);
         assert!(error(&[begin, "AAEC", begin]).contains("the end of"));

@@ -1,4 +1,4 @@
-//! What only some tasks need: programs that cargo builds, and Python's packages.
+//! Needs of some tasks only: programs that cargo builds, and Python's packages.
 
 use std::{
     ffi::OsString,
@@ -15,12 +15,10 @@ use crate::{
     toolchain::NIGHTLY,
 };
 
-/// What reads traces besides tracer, in the tests: Python's packages, of
-/// versions that are known to work.
+/// Python's packages that read traces in the tests, in versions that are known to work.
 const READERS: &[&str] = &["pyarrow==26.0.1", "duckdb==2.0.1"];
 
-/// Provides a Python that has them, apart from the system's, and returns its
-/// path.
+/// Provides a Python with these packages, separate from the system's, and returns its path.
 pub(crate) fn python() -> Result<PathBuf> {
     let home = cache()?.join("python");
     let python = home.join("bin/python3");
@@ -53,7 +51,7 @@ pub(crate) fn python() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Provides what fuzzing needs: a nightly compiler, one for C++, cargo-fuzz.
+/// Provides what fuzzing needs: a nightly compiler, a C++ compiler, and cargo-fuzz.
 pub(crate) fn fuzzer() -> Result<()> {
     let mut nightly = rustup();
     ensure!(
@@ -67,18 +65,17 @@ pub(crate) fn fuzzer() -> Result<()> {
     cargo_tool("fuzz", &[])
 }
 
-/// Provides what breaks lines, to see whether tests notice.
+/// Provides cargo-mutants.
 pub(crate) fn mutants() -> Result<()> {
     cargo_tool("mutants", &[])
 }
 
-/// Provides what looks at licences and sources of dependencies. It runs for a second,
-/// so that optimising it would take longer than it saves.
+/// Provides cargo-deny. It runs for a second, so optimizing it would take longer than it saves.
 pub(crate) fn deny() -> Result<()> {
     cargo_tool("deny", &["--debug"])
 }
 
-/// Builds a program that cargo runs by its name, unless it is there.
+/// Builds a subcommand of cargo, if it is missing.
 fn cargo_tool(name: &str, options: &[&str]) -> Result<()> {
     let mut look = command::cargo();
     look.args([name, "--version"]);
@@ -92,7 +89,7 @@ fn cargo_tool(name: &str, options: &[&str]) -> Result<()> {
     install
         .args(["install", &program, "--locked"])
         .args(options);
-    // It is a tool for all projects, and its build is none of this one's.
+    // The tool is for all projects, so its build does not belong into this target directory.
     command::run(install.env_remove("CARGO_TARGET_DIR"))
 }
 
@@ -103,8 +100,7 @@ pub(crate) fn nightly_cargo() -> Command {
     cargo
 }
 
-/// How memory is watched while fuzzing: by the address sanitizer, where the
-/// nightly compiler has its runtime.
+/// The sanitizer for fuzzing: the address sanitizer, if the nightly compiler has its runtime.
 pub(crate) fn sanitizer() -> Result<&'static str> {
     let mut rustc = Command::new("rustup");
     let output = rustc

@@ -1,5 +1,5 @@
-//! Two nodes' agents, as they would see packets go from a pod of one to a pod
-//! of the other, over VXLAN, and the batches that they would send.
+//! The agents of two nodes that see packets between two pods, over VXLAN, and the batches that they
+//! would send.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use tracer_tests::rng::Rng;
 
 /// The pods' addresses, each on the node of the same index.
 pub(super) const PODS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 244, 1, 5), Ipv4Addr::new(10, 244, 2, 7)];
-/// The Service that stands for the second pod.
+/// The Service whose endpoint is the second pod.
 const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 const NODES: [Ipv4Addr; 2] = [Ipv4Addr::new(172, 18, 0, 2), Ipv4Addr::new(172, 18, 0, 3)];
-/// What to add to the nodes' monotonic clocks to get Unix time, ns.
+/// The differences between Unix time and the nodes' monotonic clocks, ns.
 const OFFSETS: [i64; 2] = [1_760_000_000_000_000_000, 1_750_000_000_000_000_000];
 
 /// A node's devices, each with a point for either direction.
@@ -30,35 +30,34 @@ const DEVICES: [(&str, Role); 4] = [
     ("flannel.1", Role::Overlay),
     ("eth0", Role::Uplink),
 ];
-/// The points by which a packet leaves a node, and those by which it comes to
-/// one.
+/// The points on a packet's way out of a node, and the points on a packet's way into one.
 const WAY: [[usize; 4]; 2] = [[0, 2, 5, 7], [6, 4, 3, 1]];
-/// How many of them it passes before the wire.
+/// The number of points before the wire.
 pub(super) const WIRE: usize = 4;
-/// How many there are.
+/// The number of points in all.
 pub(super) const POINTS: usize = 8;
 
-/// From point to point, and from node to node, ns.
+/// The time from point to point, ns.
 const STEP: i64 = 3_000;
-/// See `STEP`.
+/// The time from node to node, ns.
 const FLIGHT: i64 = 20_000;
-/// Bytes that VXLAN puts around a frame.
+/// The size of VXLAN's headers, bytes.
 const VXLAN: u32 = 50;
-/// sk_buffs that a node uses in turn.
+/// The number of sk_buffs that a node uses in turn.
 const BUFFERS: u64 = 8192;
 
-/// How much older than its batch a watermark is, ns.
+/// The age of a watermark in its batch, ns.
 const GRACE: i64 = 20_000_000;
 
 /// One node's agent.
 pub(super) struct Agent {
     node: usize,
-    /// What it saw and did not send yet, each with its Unix time, ns.
+    /// The events that are not sent yet, each with its Unix time, ns.
     hops: Vec<(i64, Hop)>,
     freed: Vec<(i64, Freed)>,
-    /// sk_buffs used so far.
+    /// The number of sk_buffs used so far.
     buffers: u64,
-    /// Whether its node translates every other flow of its pod.
+    /// Whether the node translates every other flow of its pod.
     translates: bool,
 }
 
@@ -112,13 +111,13 @@ impl Agent {
         }
     }
 
-    /// The node's own time, ns.
+    /// The time of the node's own clock, ns.
     fn time(&self, unix: i64) -> u64 {
         (unix - OFFSETS[self.node]).cast_unsigned()
     }
 
-    /// Sees a packet pass the first `points` of its points, leaving this node
-    /// or coming to it, and then perhaps freed. Returns when that was over.
+    /// Sees a packet at the first `points` points on its way out of this node or into it. The
+    /// kernel may then drop the packet. Returns the time of the last event.
     pub(super) fn see(
         &mut self,
         mut at: i64,
@@ -147,7 +146,7 @@ impl Agent {
                 Role::Veth | Role::Bridge => self.before_translation(leaves, packet),
                 _ => packet.clone(),
             };
-            // The nodes route it.
+            // The nodes route the packet, which lowers its TTL.
             packet.ttl -= match (leaves, role) {
                 (true, Role::Veth | Role::Bridge) => 0,
                 (false, Role::Veth | Role::Bridge) => 2,
@@ -176,8 +175,8 @@ impl Agent {
         at + FLIGHT
     }
 
-    /// A packet as the pod on this node sends or gets it: to or from a Service's address, if
-    /// its flow is one that the node translates.
+    /// A packet as this node's pod sends or gets it: to or from a Service's address, if the node
+    /// translates the flow.
     fn before_translation(&self, leaves: bool, packet: &Packet) -> Packet {
         let (Some(ends), Some((src_port, dst_port))) = (packet.ends(), packet.ports()) else {
             return packet.clone();
@@ -222,8 +221,7 @@ impl Agent {
         (at, freed)
     }
 
-    /// What it sends at `now`: a batch of each of its streams. Neighbours in a
-    /// ring buffer are sometimes not in order of time.
+    /// The batches of each stream at `now`. Neighbours in a ring buffer are sometimes out of order.
     pub(super) fn batches(&mut self, now: i64, report: bool, rng: &mut Rng) -> [Batch; 2] {
         self.hops.sort_by_key(|(at, _)| *at);
         let come = self.hops.partition_point(|(at, _)| *at < now);

@@ -1,4 +1,4 @@
-//! How many bytes this thread has allocated and not given back.
+//! The memory that this thread has allocated and not freed.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,39 +10,38 @@ thread_local! {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Bytes in use, of those that were allocated while a thread ran on its own;
-/// what threads hand each other moves the figure of both.
+/// Bytes in use. Memory that one thread allocates and another frees changes the figures of both.
 pub(super) fn live() -> isize {
     LIVE.get()
 }
 
-/// The system's allocator, which says what is in use. A thread's own count
-/// costs nothing that can be measured, where one for all would.
+/// The system's allocator with a counter. A counter per thread costs nothing measurable, while a
+/// global one would.
 struct Counting;
 
 fn count(bytes: usize, sign: isize) {
     LIVE.set(LIVE.get() + sign * bytes.cast_signed());
 }
 
-// SAFETY: every call is handed on to the system's allocator as it came, and
-// counting does not allocate: the cell is constant and has no destructor.
+// SAFETY: every call goes unchanged to the system's allocator. Counting does not allocate, because
+// the cell is constant and has no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 1);
-        // SAFETY: the caller's promises are this call's.
+        // SAFETY: the caller's guarantees hold for this call.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         count(layout.size(), -1);
-        // SAFETY: the caller's promises are this call's.
+        // SAFETY: the caller's guarantees hold for this call.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(layout.size(), -1);
         count(size, 1);
-        // SAFETY: the caller's promises are this call's.
+        // SAFETY: the caller's guarantees hold for this call.
         unsafe { System.realloc(block, layout, size) }
     }
 }

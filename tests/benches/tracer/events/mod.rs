@@ -1,5 +1,5 @@
-//! How fast what agents send becomes journeys with verdicts, and how much
-//! memory that takes, through the very code that a follow and a replay use.
+//! The speed and the memory of making journeys with verdicts from agents' events. The benchmark
+//! uses the same code as a follow and a replay.
 
 mod agents;
 mod memory;
@@ -25,42 +25,41 @@ use tracer_core::{
 };
 use traffic::Traffic;
 
-/// How often it is measured.
+/// The number of measurements.
 const ROUNDS: usize = 3;
-/// Slices of time in a round: with the last one reports come, so that no
-/// verdict waits for them and only open journeys are left.
+/// Slices of time in a round. The last one has reports, so that no verdict waits for them and only
+/// open journeys are left.
 const SLICES: usize = 100;
-/// Those before what is measured: by then as many journeys are open as will be.
+/// Slices before the measurement. After them, the number of open journeys stays the same.
 const WARM_UP: usize = 30;
-/// From packet to packet, ns: so that 64,000 journeys are open, each for a
-/// little more than the 100 ms that the engine waits for what belongs to one
-/// whose fate is known.
+/// The time between packets, ns, so that 64,000 journeys are open. Each stays open for a little
+/// more than 100 ms: so long the engine waits for further events of a journey with a known fate.
 const GAP: i64 = 2_280;
 
-/// How many events per second it must take at least.
+/// The least number of events per second.
 const SPEED_BOUND: f64 = 1e6;
-/// How many bytes an open journey's hop may take.
+/// Limit of memory for each hop of an open journey, bytes.
 const MEMORY_BOUND: f64 = 512.0;
-/// How fast it must be at least where every other flow is translated, beside where none is.
+/// The least speed with every other flow translated, relative to the speed without translations.
 const TRANSLATED_BOUND: f64 = 0.9;
 
-/// What one round came to.
+/// The result of a round.
 struct Round {
     events: usize,
     time: Duration,
-    /// Journeys that were open at the end, and the points they were seen at.
+    /// Journeys that were open at the end, and their hops.
     open: u64,
     hops: usize,
-    /// What all of it took in memory then.
+    /// The memory at the end.
     bytes: f64,
-    /// The most that it took, while verdicts waited for reports.
+    /// The highest memory use, while verdicts waited for reports.
     most: f64,
 }
 
 /// Measures, and adds a table.
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     eprintln!("events to journeys: {ROUNDS} rounds");
-    // Side by side: the machine may change its speed.
+    // Both kinds take turns, because the machine's speed may change.
     let (mut rounds, mut translated) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         rounds.push(round(false)?);
@@ -182,15 +181,15 @@ fn round(is_translated: bool) -> Result<Round> {
     })
 }
 
-/// CPU time of this thread: the machine may have other things to do.
+/// CPU time of this thread, so that other programs do not count.
 fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }
 
-/// A view that counts what it is shown.
+/// A view that counts journeys.
 #[derive(Default)]
 struct Shown {
-    /// Those that were open when all ended, and their hops.
+    /// Journeys that were open at the end, and their hops.
     open: u64,
     hops: usize,
     delivered: u64,

@@ -1,4 +1,4 @@
-//! How fast a trace is written, how large it gets, and how fast it is replayed.
+//! The speed of writing and replaying a recording, and its size.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use super::{GAP, ROUNDS, SLICES, Shown, agents, cpu_time};
 use crate::report::{Report, Table};
 use crate::sample::Sample;
 
-/// How many events per second are to be written, and replayed, at least.
+/// The least number of events per second for writing, and for a replay.
 const SPEED_BOUND: f64 = 1e6;
-/// How many bytes an event may take on disk.
+/// Limit of an event's size on disk, bytes.
 const SIZE_BOUND: f64 = 40.0;
 
-/// What one round came to.
+/// The result of a round.
 struct Round {
     events: u64,
     bytes: u64,
@@ -27,12 +27,12 @@ struct Round {
     replaying: Duration,
 }
 
-/// A file that is removed in the end.
+/// A file that is removed at the end.
 struct File(PathBuf);
 
 impl Drop for File {
     fn drop(&mut self) {
-        // In the system's directory for such, nobody misses it.
+        // If the file cannot be removed, it stays in the temporary directory.
         let _ = fs::remove_file(&self.0);
     }
 }

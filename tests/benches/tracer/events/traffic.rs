@@ -1,11 +1,9 @@
-//! A thousand flows between two pods, the same every time, and one packet in a
-//! hundred that does not arrive.
+//! A thousand flows between two pods, the same every time. One packet in a hundred does not arrive.
 //!
-//! TCP data leaves in super-packets, of which some are cut on their way, or in
-//! single segments; every other packet of it is acknowledged, and lost bytes
-//! are sent again. There are datagrams, and pings with their answers. Most of
-//! what does not arrive is freed by a kernel that says so; the rest vanishes
-//! on the wire.
+//! TCP data leaves in super-packets, of which some are cut on their way, or in single segments.
+//! Every other data packet is acknowledged, and lost bytes are sent again. There are datagrams, and
+//! pings with their replies. A kernel drops most of the packets that do not arrive, and says so.
+//! The others are lost on the wire.
 
 use tracer_core::{
     input::Batch,
@@ -15,9 +13,9 @@ use tracer_tests::rng::Rng;
 
 use super::agents::{Agent, PODS, POINTS, WIRE};
 
-/// How many flows.
+/// The number of flows.
 pub(super) const FLOWS: u16 = 1000;
-/// One packet in so many does not arrive.
+/// One packet of this many does not arrive.
 pub(super) const DROPPED: u32 = 100;
 
 /// A segment's payload, bytes.
@@ -25,18 +23,18 @@ pub(super) const SEGMENT: u32 = 1398;
 /// Segments of a super-packet.
 const SEGMENTS: u32 = 8;
 
-/// The port that TCP data goes to.
+/// The server port of TCP data.
 const SERVER: u16 = 8080;
 
-/// For how long agents gather, ns.
+/// The duration of a batch, ns.
 const SLICE: i64 = 5_000_000;
-/// How many slices pass between reports.
+/// The number of slices between reports.
 const REPORT_EVERY: u64 = 20;
 
-/// What a flow carries.
+/// The content of a flow.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// TCP data in packets of so many segments.
+    /// TCP data in packets of this many segments.
     Data {
         segments: u32,
         cut: bool,
@@ -50,7 +48,7 @@ struct Flow {
     port: u16,
     /// Sequence number of the next byte, or number of the next packet.
     next: u32,
-    /// Whether a packet of it is to be acknowledged together with the next.
+    /// Whether the next acknowledgement also covers an earlier packet.
     unacknowledged: bool,
 }
 
@@ -62,13 +60,13 @@ pub(super) struct Traffic {
     slices: u64,
     /// Unix time, ns.
     now: i64,
-    /// From packet to packet, ns.
+    /// The time between packets, ns.
     gap: i64,
 }
 
 impl Traffic {
-    /// Traffic with a packet every `gap` ns, and with what answers them. `translated`: every
-    /// other flow but pings goes to a Service's address.
+    /// Traffic with a packet every `gap` ns, and the answers. With `translated`, every other flow
+    /// except pings goes to a Service's address.
     pub(super) fn new(gap: i64, translated: bool) -> Self {
         let flow = |index| Flow {
             kind: match index % 10 {
@@ -101,7 +99,7 @@ impl Traffic {
         }
     }
 
-    /// How far it has come, Unix time, ns.
+    /// The present time, Unix time, ns.
     pub(super) const fn now(&self) -> i64 {
         self.now
     }
@@ -128,11 +126,11 @@ impl Traffic {
         batches
     }
 
-    /// Sends a flow's next packet, and what comes back.
+    /// Sends a flow's next packet, and the answers.
     fn advance(&mut self, index: usize) {
         let flow = &self.flows[index];
         let (port, next) = (flow.port, flow.next);
-        // Of TCP, in ms.
+        // The TCP timestamp, in ms.
         let stamp = (self.now / 1_000_000) as u32;
         let (sent, pieces, advance, answer) = match flow.kind {
             Kind::Data { segments, cut } => {
@@ -167,8 +165,8 @@ impl Traffic {
         }
     }
 
-    /// Sends a packet from a node to the other, to which it comes in pieces.
-    /// Returns when it arrived, if it did.
+    /// Sends a packet from a node to the other, where it arrives in pieces. Returns the time of
+    /// arrival, if it arrives.
     fn send(&mut self, at: i64, from: usize, sent: &Packet, pieces: &[Packet]) -> Option<i64> {
         let Self { rng, agents, .. } = self;
         let falls = rng.range(1, DROPPED) == 1;

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Lab, MASQUERADE, Node, Service, ServicePort, hashed};
 
-/// The chains of a port: the Service's, that of packets from outside, the endpoints'.
+/// The chains of a port: for the Service, for packets from outside, and for the endpoints.
 struct Chains {
     service: String,
     external: String,
@@ -173,8 +173,8 @@ fn rules_of(
             let own = lab.endpoints_of(service).zip(&all.endpoints);
             let own = own.filter(|(pod, _)| lab.node_of(pod).name == node.name);
             let mut own = own.map(|(_, (chain, _))| chain);
-            // Who is within the cluster, or this node, is balanced as ever; one endpoint of
-            // the node has all the rest.
+            // Packets from the cluster or this node are balanced as usual. One endpoint of the node
+            // gets all others.
             write!(
                 nat,
                 "-A {external} -s {} -m comment --comment \"pod traffic for {name} external destinations\" -j {service_chain}

@@ -1,11 +1,12 @@
-//! Services of a lab: what kube-proxy writes into each node's namespace, and the objects that
-//! it would have read.
+//! Services of a lab: kube-proxy's rules in each node's namespace, and the objects that kube-proxy
+//! would have read.
 //!
 //! The rules have kube-proxy's own structure, in its modes iptables and nftables, for both IP
-//! versions: a chain for a Service's port, one for each endpoint, chosen at random; packets
-//! that come from outside the pods' network, by a node port, or back to their own source are
-//! marked and masqueraded; what has no endpoints is rejected. Nodes have a default route, as
-//! real ones do: to a gateway that nobody has, because nothing is meant to go there.
+//! versions. A Service's port has a chain, and so has each endpoint, which is chosen at random.
+//! Some packets are marked and masqueraded: from outside the pods' network, by a node port, or back
+//! to their own source. Packets to a Service without endpoints are rejected. As real nodes do,
+//! these nodes have a default route. Its gateway does not exist, because no packet is meant to go
+//! there.
 
 mod iptables;
 mod nftables;
@@ -24,13 +25,13 @@ use crate::rng::Rng;
 
 pub(super) use objects::items;
 
-/// The mark of packets that are to be masqueraded, as kube-proxy has it.
+/// kube-proxy's mark of packets to masquerade.
 const MASQUERADE: &str = "0x4000";
 
-/// How kube-proxy writes its rules.
+/// kube-proxy's mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxy {
-    /// `--proxy-mode iptables`, with the iptables that writes to nftables.
+    /// `--proxy-mode iptables`, with the variant of iptables that writes to nftables.
     Iptables,
     /// `--proxy-mode nftables`.
     Nftables,
@@ -39,15 +40,15 @@ pub enum Proxy {
 /// A port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServicePort {
-    /// Its name.
+    /// The port's name.
     pub name: String,
     /// `tcp` or `udp`.
     pub proto: &'static str,
-    /// Its number at the Service's addresses.
+    /// The port's number at the Service's addresses.
     pub port: u16,
     /// The endpoints' port.
     pub target: u16,
-    /// The nodes' port, if it has one.
+    /// The port at all nodes, if it has one.
     pub node_port: Option<u16>,
 }
 
@@ -64,7 +65,7 @@ impl ServicePort {
         }
     }
 
-    /// A UDP port, likewise.
+    /// A UDP port without a node port.
     #[must_use]
     pub fn udp(port: u16, target: u16) -> Self {
         Self {
@@ -78,50 +79,50 @@ impl ServicePort {
 /// A Service of a lab.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Its name in Kubernetes.
+    /// The Service's name in Kubernetes.
     pub name: String,
-    /// Its namespace.
+    /// The Service's namespace.
     pub namespace: String,
-    /// Its cluster IP.
+    /// The Service's cluster IP.
     pub v4: Ipv4Addr,
-    /// Its cluster IP of the other version.
+    /// The Service's cluster IP of the other version.
     pub v6: Ipv6Addr,
-    /// Its ports.
+    /// The Service's ports.
     pub ports: Vec<ServicePort>,
-    /// The indices of its endpoints in [`Lab::pods`].
+    /// The indices of the Service's endpoints in [`Lab::pods`].
     pub endpoints: Vec<usize>,
-    /// Those that its EndpointSlice says are not ready, likewise: no rule leads to them.
+    /// The endpoints that are not ready, by their indices. No rule leads to them.
     pub unready: Vec<usize>,
-    /// An address that its EndpointSlice and its rules have, and no pod.
+    /// An address in the Service's EndpointSlice and rules that no pod has.
     pub gone: Option<IpAddr>,
-    /// Its addresses for clients outside, by IP version.
+    /// The Service's addresses for clients outside, by IP version.
     pub external: Option<External>,
-    /// Whether it has no virtual address: its name stands for its endpoints.
+    /// Whether the Service has no virtual address, so that its name stands for its endpoints.
     pub is_headless: bool,
-    /// Whether what comes from outside stays on the node that it comes to, with its source:
+    /// Whether packets from outside stay on the node that gets them, and keep their source:
     /// `externalTrafficPolicy: Local`.
     pub is_local: bool,
-    /// Whether what comes from pods stays on their node: `internalTrafficPolicy: Local`.
+    /// Whether pods' packets stay on their node: `internalTrafficPolicy: Local`.
     pub is_local_inside: bool,
     /// Whether a client keeps its endpoint: `sessionAffinity: ClientIP`.
     pub keeps_clients: bool,
-    /// Whether all that is sent to it is masqueraded: kube-proxy's `--masquerade-all`.
+    /// Whether all packets to the Service are masqueraded: kube-proxy's `--masquerade-all`.
     pub masquerades_all: bool,
 }
 
-/// Addresses by which a Service is reached from outside.
+/// The addresses of a Service for clients outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct External {
     /// The IPv4 address.
     pub v4: Ipv4Addr,
     /// The IPv6 address.
     pub v6: Ipv6Addr,
-    /// Whether a load balancer has them: else they are `externalIPs`.
+    /// Whether a load balancer has the addresses. Otherwise they are `externalIPs`.
     pub of_balancer: bool,
 }
 
 impl External {
-    /// Its address of an IP version.
+    /// The address of an IP version.
     #[must_use]
     pub fn address(&self, v6: bool) -> IpAddr {
         if v6 { self.v6.into() } else { self.v4.into() }
@@ -129,19 +130,19 @@ impl External {
 }
 
 impl Service {
-    /// Its virtual address of an IP version.
+    /// The Service's virtual address of an IP version.
     #[must_use]
     pub fn address(&self, v6: bool) -> IpAddr {
         if v6 { self.v6.into() } else { self.v4.into() }
     }
 
-    /// Where a client of a port connects to.
+    /// The address to which a client of a port connects.
     #[must_use]
     pub fn at(&self, v6: bool, port: usize) -> SocketAddr {
         SocketAddr::new(self.address(v6), self.ports[port].port)
     }
 
-    /// As `tracer` takes it: `namespace/name`.
+    /// The Service's name as `tracer` takes it: `namespace/name`.
     #[must_use]
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
@@ -149,8 +150,8 @@ impl Service {
 }
 
 impl Lab {
-    /// Adds a Service whose endpoints are these pods, and writes the rules of all Services
-    /// anew on every node. Its names and addresses follow from the lab's seed.
+    /// Adds a Service with these pods as endpoints, and writes the rules of all Services again on
+    /// every node. Its names and addresses follow from the lab's seed.
     ///
     /// # Errors
     /// If a rule cannot be written.
@@ -162,7 +163,7 @@ impl Lab {
     ) -> Result<Service> {
         let index = self.services.len();
         let mut rng = Rng::new(self.seed() ^ (0x5e71_1ce5 + index as u64));
-        // Beside the pods' network, which has the nodes' second byte.
+        // The address is outside of the pods' network, whose second byte all nodes share.
         let [_, pods, ..] = self.nodes[0].bridge_v4.octets();
         let host = u8::try_from(index).context("a lab has few Services")? + 10;
         let v4 = Ipv4Addr::new(10, pods.wrapping_add(1), rng.byte(0, 255), host);
@@ -187,7 +188,7 @@ impl Lab {
         Ok(service)
     }
 
-    /// Makes a Service, by its index in [`Lab::services`], another one.
+    /// Changes a Service, by its index in [`Lab::services`].
     ///
     /// # Errors
     /// If a rule cannot be written.
@@ -201,10 +202,10 @@ impl Lab {
         self.program(proxy)
     }
 
-    /// Takes the rules of all Services away from a node, as if its kube-proxy had never run.
+    /// Removes the rules of all Services from a node, as if its kube-proxy had never run.
     ///
     /// # Errors
-    /// If they cannot be removed.
+    /// If the rules cannot be removed.
     pub fn unprogram(&self, node: &Node) -> Result<()> {
         for family in ["ip", "ip6"] {
             let script = format!(
@@ -240,7 +241,7 @@ impl Lab {
         Ok(())
     }
 
-    /// A default route, to nobody unless there is somebody outside.
+    /// Adds a default route. Its gateway exists only with a host outside of the cluster.
     pub(super) fn route_out(&self, node: &Node) -> Result<()> {
         let (gateway, gateway_v6) = node.gateways();
         let mut script = format!(
@@ -262,8 +263,8 @@ impl Lab {
         service.endpoints.iter().map(|index| &self.pods[*index])
     }
 
-    /// The addresses that rules on a node lead to, of an IP version: the Service's endpoints,
-    /// those of the node alone where that is meant, and the one that no pod has any more.
+    /// The addresses to which rules on a node lead, of an IP version: the Service's endpoints, or
+    /// only those of the node, and the address that no pod has.
     fn led_to(&self, service: &Service, node: &Node, v6: bool, own_only: bool) -> Vec<IpAddr> {
         let pods = self.endpoints_of(service);
         let pods = pods.filter(|pod| !own_only || self.node_of(pod).name == node.name);
@@ -286,17 +287,17 @@ impl Lab {
 /// A connection that a node translates, by the tuples of both directions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translated {
-    /// Its first packet's source and destination before the translation.
+    /// The source and the destination of the first packet, before the translation.
     pub original: [SocketAddr; 2],
-    /// The answers' source and destination before theirs.
+    /// The source and the destination of answers, before their translation.
     pub reply: [SocketAddr; 2],
 }
 
-/// What connection tracking of a node knows of a protocol, `tcp` or `udp`, by the program
+/// The connections of a protocol, `tcp` or `udp`, in a node's connection tracking, by the program
 /// `conntrack`.
 ///
 /// # Errors
-/// If it cannot be run, or prints what nobody understands.
+/// If the program cannot be run, or its output cannot be parsed.
 pub fn conntrack(node: &Node, proto: &str, v6: bool) -> Result<Vec<Translated>> {
     let family = if v6 { "ipv6" } else { "ipv4" };
     let mut command = node.netns.command("conntrack");
@@ -308,7 +309,7 @@ pub fn conntrack(node: &Node, proto: &str, v6: bool) -> Result<Vec<Translated>> 
         .collect()
 }
 
-/// From `tcp 6 117 TIME_WAIT src=10.1.1.5 dst=10.2.0.10 sport=4 dport=80 src=… …`.
+/// Parses `tcp 6 117 TIME_WAIT src=10.1.1.5 dst=10.2.0.10 sport=4 dport=80 src=… …`.
 fn translated(line: &str) -> Option<Translated> {
     let values = |key: &str| -> Vec<&str> {
         let words = line.split_whitespace();
@@ -329,7 +330,7 @@ fn translated(line: &str) -> Option<Translated> {
     })
 }
 
-/// 16 characters as kube-proxy makes them of a name.
+/// The 16 characters that kube-proxy makes from a name.
 fn hashed(name: &str) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let mut hasher = DefaultHasher::new();

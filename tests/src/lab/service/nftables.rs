@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::{Lab, MASQUERADE, Node, Service, ServicePort, hashed};
 
-/// What is in the maps of the table, and the chains that they lead to.
+/// The elements of the table's maps, and the chains that they lead to.
 #[derive(Default)]
 struct Parts {
     cluster_ips: Vec<String>,
@@ -16,7 +16,7 @@ struct Parts {
     chains: String,
 }
 
-/// The table of all Services, for one IP version, in the place of the one that is there.
+/// The table of all Services, for one IP version. It replaces the existing table.
 pub(super) fn rules(lab: &Lab, node: &Node, v6: bool) -> Result<String> {
     let mut parts = Parts::default();
     for service in lab.services.iter().filter(|service| !service.is_headless) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::super::{Node, Pod};
 use super::Service;
 
-/// The items of a list that these are.
+/// The list items of a Service and its EndpointSlices.
 pub(in crate::lab) fn items(
     service: &Service,
     nodes: &[Node],

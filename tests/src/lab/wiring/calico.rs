@@ -1,5 +1,4 @@
-//! Calico: pods have routes of their own. With IP-in-IP, between pod and pod on
-//! two nodes:
+//! Calico: each pod has a route. With IP-in-IP, between pods on two nodes:
 //!
 //! ```text
 //! pod eth0 ── cali… ▸ tunl0 ▸ eth0 ── to-node-a ┐
@@ -7,9 +6,9 @@
 //! pod eth0 ── cali… ▸ tunl0 ▸ eth0 ── to-node-b ┘
 //! ```
 //!
-//! There is no bridge: each pod has a route of its own to its end of the pair.
-//! All pods have the same gateway, which nobody owns: the node answers ARP for
-//! it, and for everything else it has a route to, on the pods' interfaces.
+//! There is no bridge: each pod has a route to its veth peer. All pods have the same gateway, which
+//! no device has. The node answers ARP for the gateway, and for every address with a route, on the
+//! pods' interfaces.
 
 use std::fmt::Write as _;
 
@@ -19,9 +18,9 @@ use super::super::{Lab, Node, Pairs, Pod, uplinks};
 
 /// The pods' gateway.
 const GATEWAY: &str = "169.254.1.1";
-/// The host's ends of the pods' interfaces all have this MAC address.
+/// The MAC address of all veth peers on the host.
 pub(in crate::lab) const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
-/// The link-local address that follows from it, the pods' gateway of IPv6.
+/// The link-local address of that MAC address, which is the pods' IPv6 gateway.
 const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 
 pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
@@ -33,8 +32,8 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
         ..
     } = node;
     let mut ip = String::from("link set dev lo up\n") + &uplinks::set_up(lab, node)?;
-    // A proxy answers only for what it has a route to, so there is a default
-    // one, to a router that no packet of a test goes to.
+    // An ARP proxy answers only for addresses with a route. So there is a default route, to a
+    // router that no packet of a test goes to.
     let [a, b, c, _] = underlay.octets();
     write!(
         ip,
@@ -48,7 +47,7 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     attach(lab, node, lab.pods_on(node))
 }
 
-/// Makes routes to pods over the host's ends of their interfaces.
+/// Makes routes to pods through their veth peers.
 pub(super) fn attach<'a>(
     lab: &Lab,
     node: &Node,

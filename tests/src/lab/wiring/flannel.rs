@@ -1,5 +1,4 @@
-//! Flannel: pods are ports of a bridge. With VXLAN, between pod and pod on two
-//! nodes:
+//! Flannel: pods are ports of a bridge. With VXLAN, between pods on two nodes:
 //!
 //! ```text
 //! pod eth0 ── veth ▸ cni0 ▸ flannel.1 ▸ eth0 ── to-node-a ┐
@@ -36,7 +35,7 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     attach(lab, node, lab.pods_on(node))
 }
 
-/// Makes the host's ends of pods ports of the bridge.
+/// Makes the veth peers of pods ports of the bridge.
 pub(super) fn attach<'a>(
     lab: &Lab,
     node: &Node,

@@ -1,6 +1,5 @@
-//! What the daemon and the CNI plugin of a network would have made, made by
-//! hand with iproute2: here what all wirings have in common, the namespaces
-//! and the cables.
+//! Makes with iproute2 what a network's daemon and CNI plugin would have made. This module has the
+//! parts that all wirings share: the namespaces and the cables.
 
 pub(super) mod calico;
 mod flannel;
@@ -16,17 +15,16 @@ use super::{Lab, Node, Outside, Pairs, Pod, Uplinks, netkit, uplinks};
 use crate::netns::Netns;
 use crate::process;
 
-/// The middle box's bridges: one for each of a node's ways to the others.
+/// The middle box's bridges, one for each of a node's ways to the others.
 const MIDDLE_BRIDGES: [&str; 2] = ["wire", "wire2"];
 
-/// Makes all that `lab` describes. What exists after a failure, the lab's
-/// claim removes.
+/// Makes everything that `lab` describes. After a failure, the lab's claim removes the remains.
 pub(super) fn wire(lab: &Lab) -> Result<()> {
     let nodes: Vec<&Node> = lab.nodes.iter().collect();
     let pods: Vec<&Pod> = lab.pods.iter().collect();
     let own = nodes.iter().map(|node| &node.netns);
     add_namespaces([&lab.middle].into_iter().chain(own))?;
-    // Before there are interfaces, which take over what `default` says.
+    // This comes before there are interfaces, which copy the settings of `default`.
     lab.middle
         .sysctl(&[("ipv6/conf/default/disable_ipv6", "1")])?;
     prepare(&nodes, &pods)?;
@@ -35,7 +33,7 @@ pub(super) fn wire(lab: &Lab) -> Result<()> {
     set_up(lab, &nodes, &pods)
 }
 
-/// Makes one node of `lab` in this machine, which is that node, with its pods.
+/// Makes this machine one node of `lab`, with the node's pods.
 pub(super) fn wire_one(lab: &Lab, index: usize) -> Result<()> {
     let node = lab.nodes.get(index).context("there is no such node")?;
     let pods: Vec<&Pod> = lab.pods_on(node).collect();
@@ -47,7 +45,7 @@ pub(super) fn wire_one(lab: &Lab, index: usize) -> Result<()> {
     set_up(lab, &[node], &pods)
 }
 
-/// What the kernel calls the one network card of a machine.
+/// The kernel's name of a machine's only network card.
 const CARD: &str = "eth0";
 
 /// Makes the machine's network card the node's uplink.
@@ -58,7 +56,7 @@ fn give_uplink(lab: &Lab, node: &Node) -> Result<()> {
         uplink_mac,
         ..
     } = node;
-    // It was there before `default` was set.
+    // The card existed before `default` was set.
     let quiet = ["accept_dad", "accept_ra", "router_solicitations"];
     for setting in quiet {
         netns.sysctl(&[(&format!("ipv6/conf/{CARD}/{setting}"), "0")])?;
@@ -73,7 +71,7 @@ fn give_uplink(lab: &Lab, node: &Node) -> Result<()> {
         .context("cannot use the machine's network card")
 }
 
-/// Sets up nodes that have their uplinks, and their pods.
+/// Sets up nodes that have uplinks, and their pods.
 fn set_up(lab: &Lab, nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
     if !lab.wiring.shares_uplink() {
         pods.iter().try_for_each(|pod| connect(lab, pod))?;
@@ -96,8 +94,8 @@ fn set_up(lab: &Lab, nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
     pods.iter().try_for_each(|pod| set_up_pod(lab, pod))
 }
 
-/// Makes a pod anew: its namespace, the host's end of its interface, and last,
-/// as a CNI plugin does, its address.
+/// Makes a pod again: its namespace, its veth peer on the host, and last its address, as a CNI
+/// plugin does.
 pub(super) fn make_pod(lab: &Lab, pod: &Pod) -> Result<()> {
     let node = lab.node_of(pod);
     let script = format!("netns add {}\n", pod.netns.name);
@@ -113,7 +111,7 @@ pub(super) fn make_pod(lab: &Lab, pod: &Pod) -> Result<()> {
     set_up_pod(lab, pod)
 }
 
-/// Makes a host that is the gateway of all nodes, with an address far away.
+/// Makes a host that is the gateway of all nodes, with an address in another network.
 pub(super) fn make_outside(lab: &Lab, outside: &Outside) -> Result<()> {
     let netns = &outside.netns;
     let script = format!("netns add {}\n", netns.name);
@@ -172,7 +170,7 @@ fn add_namespaces<'a>(all: impl IntoIterator<Item = &'a Netns>) -> Result<()> {
         .context("cannot make network namespaces")
 }
 
-/// Makes the namespaces of pods, and sets up those of nodes.
+/// Makes the namespaces of pods, and sets up the namespaces of nodes.
 fn prepare(nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
     add_namespaces(pods.iter().map(|pod| &pod.netns))?;
     for Node { netns, .. } in nodes {
@@ -188,8 +186,8 @@ fn prepare(nodes: &[&Node], pods: &[&Pod]) -> Result<()> {
     pods.iter().try_for_each(|pod| keep_ipv6_quiet(&pod.netns))
 }
 
-/// Addresses count at once, without a second of duplicate detection, and
-/// nobody asks for routers that are not there.
+/// Makes addresses valid at once, without a second of duplicate address detection. Nothing asks for
+/// routers, because there are none.
 fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
     netns.sysctl(&[
         ("ipv6/conf/default/disable_ipv6", "0"),
@@ -199,8 +197,8 @@ fn keep_ipv6_quiet(netns: &Netns) -> Result<()> {
     ])
 }
 
-/// A veth pair: the namespace and name of either end, the MAC address of the
-/// first, and the MTU of both.
+/// A veth pair: the namespace and name of each end, the MAC address of the first, and the MTU of
+/// both.
 struct Cable<'a> {
     ends: [(&'a Netns, String); 2],
     mac: String,
@@ -226,7 +224,7 @@ fn cables_of<'a>(lab: &'a Lab, node: &'a Node) -> Vec<Cable<'a>> {
     cables
 }
 
-/// Gives a pod its interface, and the host the other end.
+/// Gives a pod its interface, and the host its veth peer.
 fn connect(lab: &Lab, pod: &Pod) -> Result<()> {
     let host = &lab.node_of(pod).netns;
     if lab.pairs == Pairs::Veth {
@@ -246,13 +244,13 @@ fn connect(lab: &Lab, pod: &Pod) -> Result<()> {
     pod.netns.run(&address).map(drop)
 }
 
-/// Lays veth pairs, each end right where it belongs.
+/// Makes veth pairs, each end directly in its namespace.
 fn make_cables<'a>(cables: impl IntoIterator<Item = Cable<'a>>) -> Result<()> {
     let mut script = String::new();
     for Cable { ends, mac, mtu } in cables {
         let [inner, outer] = ends;
-        // The first name must not be one of the namespace that this runs in, where old
-        // kernels look for it, too: a machine has its own `eth0`.
+        // The first name must not exist in the namespace where `ip` runs, because old kernels look
+        // there, too: a machine has its own `eth0`.
         writeln!(
             script,
             "link add name {} netns {} mtu {mtu} \
@@ -265,12 +263,12 @@ fn make_cables<'a>(cables: impl IntoIterator<Item = Cable<'a>>) -> Result<()> {
         .context("cannot make veth pairs")
 }
 
-/// The other end of a node's second uplink.
+/// The veth peer of a node's second uplink.
 fn second_port(node: &Node) -> String {
     format!("2{}", node.middle_port)
 }
 
-/// That of the first, but for a bit.
+/// The MAC address of the second uplink, which differs from the first one's in a bit.
 fn second_mac(node: &Node) -> String {
     let flipped = match node.uplink_mac.split_at(node.uplink_mac.len() - 1) {
         (rest, "0") => (rest, "1"),

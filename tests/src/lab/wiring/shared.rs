@@ -1,5 +1,5 @@
-//! Pods on their node's uplink itself, as the CNI plugins macvlan and ipvlan make
-//! them. There is no interface of theirs on the node:
+//! Pods on their node's uplink itself, as the CNI plugins macvlan and ipvlan make them. The node
+//! has no interface for them:
 //!
 //! ```text
 //! pod eth0 ▸ eth0 ── to-node-a ┐
@@ -7,8 +7,8 @@
 //! pod eth0 ▸ eth0 ── to-node-b ┘
 //! ```
 //!
-//! All pods are on the wire, as if each were a machine; but for ipvlan in mode L3,
-//! where the nodes route what pods send, and have the routes of host-gw.
+//! All pods are on the wire, as if each was a machine. With ipvlan in mode L3, the nodes route the
+//! pods' packets, and have the routes of host-gw.
 
 use std::fmt::Write as _;
 
@@ -23,12 +23,12 @@ pub(super) fn set_up_node(lab: &Lab, node: &Node) -> Result<()> {
     } in lab.pods_on(node)
     {
         let kind = match lab.wiring {
-            // It has the MAC address of the uplink.
+            // The interface has the uplink's MAC address.
             Wiring::Ipvlan => "type ipvlan mode l2".to_owned(),
             Wiring::IpvlanL3 => "type ipvlan mode l3".to_owned(),
             _ => format!("address {mac} type macvlan mode bridge"),
         };
-        // Kernels make it here first, where its name may be taken.
+        // Kernels first make the interface here, where its name may be taken.
         let (way, netns) = (&node.way, &netns.name);
         writeln!(ip, "link add link {way} name {veth} netns {netns} {kind}")?;
     }
@@ -58,7 +58,7 @@ pub(super) fn set_up_pod(lab: &Lab, pod: &Pod) -> Result<()> {
              route add ::/0 dev {interface}\n"
         )?;
     } else {
-        // The networks of all nodes' pods are one.
+        // The pods of all nodes share one network.
         write!(
             script,
             "address add {v4}/16 brd + dev {interface}

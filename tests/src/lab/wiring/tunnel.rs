@@ -1,5 +1,4 @@
-//! How a node's packets get to the pods of another: the tunnel device, or none,
-//! and the routes.
+//! The way of a node's packets to another node's pods: the tunnel device, or none, and the routes.
 
 use std::fmt::Write as _;
 
@@ -8,10 +7,10 @@ use anyhow::{Context as _, Result};
 use super::super::{Lab, Node, Tunnel, Wiring, ipsec, uplinks};
 use crate::process;
 
-/// The device that the kernel makes in every namespace once it knows IP-in-IP.
+/// The device that the kernel makes in every namespace once it has loaded IP-in-IP.
 pub(in crate::lab) const IP_IN_IP: &str = "tunl0";
 
-/// Makes the device, and what it has to know of the other nodes.
+/// Makes the tunnel device, with its entries for the other nodes.
 pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
     match lab.wiring.tunnel() {
         Some(Tunnel::Vxlan) => vxlan(lab, node),
@@ -24,20 +23,20 @@ pub(in crate::lab) fn set_up(lab: &Lab, node: &Node) -> Result<()> {
         Some(Tunnel::IpSec) => ipsec(lab, node),
         Some(Tunnel::SixInFour) => six_in_four(lab, node),
         Some(Tunnel::WireGuard) => wireguard(lab, node),
-        // There, pods need no node's help.
+        // With these wirings, pods need no help of their node.
         None if matches!(lab.wiring, Wiring::Macvlan | Wiring::Ipvlan) => Ok(()),
         None => gateways(lab, node),
     }
 }
 
-/// What a route from one node to the pods of another says: the gateway, the
-/// device, and where the tunnel has no table of its own, the far end.
+/// The next hop of a route from one node to the pods of another: the gateway, the device, and the
+/// remote if the tunnel has no table of its own.
 pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -> String {
     let (underlay, vni) = (other.underlay, lab.vni);
     let (vtep, overlay) = (other.tunnel_address(v6), node.tunnel_device(v6));
     match lab.tunnel(node, other) {
         Some(Tunnel::Vxlan) => format!("via {vtep} dev {overlay} onlink"),
-        // The next hop of a route through it is the far node itself, for IPv6
+        // The next hop of a route through the device is the far node itself. For IPv6, it is
         // written as an IPv6 address.
         Some(Tunnel::SixInFour) if v6 => format!("via ::{underlay} dev {overlay} onlink"),
         Some(Tunnel::IpIp | Tunnel::SixInFour) => {
@@ -49,7 +48,7 @@ pub(in crate::lab) fn next_hop(lab: &Lab, node: &Node, other: &Node, v6: bool) -
         Some(Tunnel::GreFrames) => {
             format!("encap ip id {vni} key dst {underlay} via {vtep} dev {overlay} onlink")
         }
-        // IP packets need no next hop.
+        // A tunnel of IP packets needs no next hop.
         Some(Tunnel::Gre) => format!("encap ip id {vni} key dst {underlay} dev {overlay}"),
         Some(Tunnel::GreInV6) => {
             let end = other.underlay_v6();
@@ -77,11 +76,10 @@ fn others<'a>(lab: &'a Lab, node: &'a Node) -> impl Iterator<Item = &'a Node> {
     lab.nodes.iter().filter(|other| other.name != node.name)
 }
 
-/// A VXLAN device that does not learn knows three things of every other node,
-/// which a network's daemon takes from Kubernetes: the route (its pods are
-/// behind its VXLAN device's address), the neighbour (the MAC address of that)
-/// and the fdb entry (the node that has this MAC address). IPv6 goes through
-/// the same device, so that one underlay carries both, or through one of its own.
+/// Makes a VXLAN device that does not learn. It knows three things of every other node, which a
+/// network's daemon takes from Kubernetes. The route says that the node's pods are behind its VXLAN
+/// device's address. The neighbour entry has the MAC address of that device. The fdb entry has the
+/// node of that MAC address. IPv6 uses the same device, over the same underlay, or a separate one.
 fn vxlan(lab: &Lab, node: &Node) -> Result<()> {
     let Lab {
         vni, port, pod_mtu, ..
@@ -129,7 +127,7 @@ fn own_address(node: &Node, v6: bool) -> String {
     format!("address add {vtep}/{bits} dev {device}\n")
 }
 
-/// Where tunnels carry frames: tells a node the MAC address of another's device.
+/// Tells a node the MAC address of another node's device, for tunnels that carry frames.
 fn neighbour(node: &Node, other: &Node, v6: bool) -> String {
     let (vtep, mac, device) = (
         other.tunnel_address(v6),
@@ -139,7 +137,7 @@ fn neighbour(node: &Node, other: &Node, v6: bool) -> String {
     format!("neighbour add {vtep} lladdr {mac} dev {device} nud permanent\n")
 }
 
-/// A VXLAN device is bound to the way between the nodes, if there is but one.
+/// Binds a VXLAN device to the way between the nodes, if there is only one.
 fn bound_to(node: &Node) -> String {
     if node.has_two_ways() {
         String::new()
@@ -148,7 +146,7 @@ fn bound_to(node: &Node) -> String {
     }
 }
 
-/// One device for all nodes, without an Ethernet header. IPv6 is not carried.
+/// One device for all nodes, without an Ethernet header. It does not carry IPv6.
 fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
     let Node {
         underlay,
@@ -170,9 +168,9 @@ fn ip_in_ip(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// A device that knows nothing of other nodes: each route has the far end of its
-/// packets, and their network identifier or key. They are frames, so the next hop's
-/// MAC address has to be known, as with VXLAN.
+/// Makes a device that knows no other nodes. Each route has the remote of its packets, and their
+/// VNI or key. The device carries frames, so the MAC address of the next hop has to be known, as
+/// with VXLAN.
 fn frames(lab: &Lab, node: &Node, kind: &str) -> Result<()> {
     let options = format!("address {} type {kind}", node.overlay_mac);
     let mut ip = device(node, &options, lab.pod_mtu);
@@ -184,13 +182,13 @@ fn frames(lab: &Lab, node: &Node, kind: &str) -> Result<()> {
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// The same for IP packets of either version.
+/// As [`frames`], for IP packets of either version.
 fn plain(lab: &Lab, node: &Node, kind: &str) -> Result<()> {
     let ip = device(node, &format!("type {kind}"), lab.pod_mtu) + &routes(lab, node);
     node.netns.batch("ip -batch -", &ip).map(drop)
 }
 
-/// A device with its addresses.
+/// The commands for a device with its addresses.
 fn device(node: &Node, options: &str, mtu: u32) -> String {
     let device = &node.overlay;
     let [v4, v6] = [false, true].map(|v6| own_address(node, v6));
@@ -200,13 +198,12 @@ fn device(node: &Node, options: &str, mtu: u32) -> String {
     )
 }
 
-/// As IP-in-IP, and for IPv6.
+/// As [`ip_in_ip`], and it also carries IPv6.
 fn six_in_four(lab: &Lab, node: &Node) -> Result<()> {
     plain(lab, node, &format!("sit mode any local {}", node.underlay))
 }
 
-/// A device with one far end. By default, its packets say how many more tunnels
-/// they may enter.
+/// Makes a device with one remote. By default, its packets carry a limit to further tunnels.
 fn ip_in_v6(lab: &Lab, node: &Node) -> Result<()> {
     let mut ends = others(lab, node).map(Node::underlay_v6);
     let end = ends.next().context("there is another node")?;
@@ -215,7 +212,7 @@ fn ip_in_v6(lab: &Lab, node: &Node) -> Result<()> {
     plain(lab, node, &kind)
 }
 
-/// A device whose number the policies have.
+/// Makes an XFRM device with the number that the policies use.
 fn ipsec(lab: &Lab, node: &Node) -> Result<()> {
     let number = 1 + (lab.vni >> 8);
     for other in others(lab, node) {
@@ -224,8 +221,8 @@ fn ipsec(lab: &Lab, node: &Node) -> Result<()> {
     plain(lab, node, &format!("xfrm dev {} if_id {number}", node.way))
 }
 
-/// The device knows of each node its key, where it is, and which addresses are
-/// behind it.
+/// Makes a WireGuard device, with the key, the address and the allowed addresses of each other
+/// node.
 fn wireguard(lab: &Lab, node: &Node) -> Result<()> {
     let mut ip = device(node, "type wireguard", lab.pod_mtu);
     let mut peers = format!(
@@ -257,14 +254,12 @@ fn wireguard(lab: &Lab, node: &Node) -> Result<()> {
     node.netns.batch(&configure, &peers).map(drop)
 }
 
-/// 32 bytes in base 64, of which nothing is asked but that no other node has
-/// the same.
+/// 32 bytes in base64, which only have to differ between nodes.
 fn private_key(node: &Node) -> String {
     format!("{:A<43}=", node.overlay_mac.replace(':', ""))
 }
 
-/// No tunnel: the other nodes are gateways, on the same link. The underlay has
-/// IPv4 only.
+/// Makes the other nodes gateways on the same link, without a tunnel. The underlay has IPv4 only.
 fn gateways(lab: &Lab, node: &Node) -> Result<()> {
     node.netns
         .batch("ip -batch -", &routes(lab, node))

@@ -1,5 +1,5 @@
-//! The live view, on a terminal: what is on the screen against the recording of the same
-//! packets, and the terminal afterwards.
+//! The live view on a terminal: compares the screen with a recording of the same packets, and
+//! checks the terminal afterwards.
 
 mod robust;
 pub(crate) mod terminal;
@@ -19,13 +19,13 @@ use tracer_tests::{
 
 use crate::rights::follow_args;
 
-/// Wide enough for whole names.
+/// A size with room for whole names.
 const SIZE: (u16, u16) = (120, 40);
 
-/// The modes of a terminal that no program has taken.
+/// The modes of a terminal without a full-screen program.
 const AS_BEFORE: &str = "0 1 0";
 
-/// Those while the view has it.
+/// The modes while the view has the terminal.
 const TAKEN: &str = "1 0 1";
 
 /// Drops the requests of pings at the second node.
@@ -47,7 +47,7 @@ fn ping(lab: &Lab, count: u64) -> Result<u64> {
     Ok(tally.received)
 }
 
-/// What a recording holds, as it is replayed for programs.
+/// The lines of a recording, replayed as JSON.
 fn recorded(file: &Path) -> Result<Vec<Value>> {
     let file = file.display().to_string();
     let ended = run(["replay", "-o", "json", &file])?;
@@ -56,13 +56,13 @@ fn recorded(file: &Path) -> Result<Vec<Value>> {
     lines.map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// Whether somebody who looks for problems wants to see a journey.
+/// Whether a journey is a problem.
 fn is_problem(journey: &Value) -> bool {
     let verdict = &journey["verdict"];
     match verdict["kind"].as_str() {
         Some("delivered") => false,
         Some("left") => !verdict["cause"].is_null(),
-        // What the beginning or the end of the follow has cut off.
+        // The beginning or the end of the follow has cut these off.
         _ => verdict["cause"] != "before-start" && verdict["cause"] != "still-open",
     }
 }
@@ -71,7 +71,7 @@ fn is_problem(journey: &Value) -> bool {
 fn number(screen: &str, word: &str) -> Option<u64> {
     let mut lines = screen.lines().map(|line| line.split_whitespace());
     lines.find_map(|mut words| {
-        // The sign of the verdict.
+        // This word is the sign of the verdict.
         words.next()?;
         (words.next()? == word).then(|| words.next()?.parse().ok())?
     })
@@ -87,7 +87,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     terminal.wait_for("● LIVE")?;
     assert_eq!(terminal.modes()?, TAKEN);
 
-    // Some that are answered, and three that are dropped.
+    // Five pings are answered, and three are dropped.
     assert_eq!(ping(&lab, 5)?, 5);
     let flow = Flow::new(&lab.pods[0], &lab.pods[1]);
     assert!(flow.tcp_connects(3)?.is_complete());
@@ -98,7 +98,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     let has_dropped = |screen: &str| number(screen, "dropped") == Some(3);
     terminal.wait_until("three are dropped", has_dropped)?;
     far.batch("nft -f -", "delete table ip t")?;
-    // As many as are left.
+    // These pings complete the count of the follow.
     assert_eq!(ping(&lab, 30)?, 30);
     let sums = terminal.wait_for("■ ENDED")?;
 
@@ -112,7 +112,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
         let kind = journey["verdict"]["kind"].as_str();
         *kinds.entry(kind.context("a verdict")?).or_insert(0) += 1;
     }
-    // Those of ARP and neighbour discovery are not among the 60.
+    // Journeys of ARP and neighbour discovery are not among the 60.
     let all = journeys.len();
     assert!(all >= 60, "{all}");
     assert_eq!(kinds["dropped"], 3);
@@ -127,7 +127,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     let both = format!("{all} journeys, ✘ {problems} problems");
     assert!(sums.contains(&both), "{both}: {sums}");
 
-    // So is what has passed the first point of the way, without what neighbours ask.
+    // The first point of the way has the same count, without neighbour discovery.
     terminal.press(&["1"])?;
     let path = terminal.wait_for("▼ requests")?;
     let veth = &lab.pods[0].veth;
@@ -146,7 +146,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     let packets = words.find_map(|word| word.parse().ok());
     assert_eq!(packets, Some(requests), "{path}");
 
-    // Whatever is selected is counted, too.
+    // The view counts selected journeys, too.
     terminal.press(&["2"])?;
     terminal.type_text("/proto:tcp")?;
     terminal.press(&["Enter"])?;
@@ -162,7 +162,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     let listed = terminal.wait_for(&format!("{problems} of {all} kept"))?;
     assert_eq!(listed.matches("✘ dropped").count(), 3, "{listed}");
 
-    // A journey is shown as it is recorded.
+    // The screen shows the same journey as the recording.
     terminal.press(&["Enter"])?;
     let shown = terminal.wait_for("NETFILTER_DROP")?;
     let dropped = journeys
@@ -176,7 +176,7 @@ fn what_the_screen_counts_is_what_is_recorded() -> Result<()> {
     Ok(())
 }
 
-/// Until `q`, on each screen; then the summary stands where the shell had been.
+/// `q` ends the view on each screen. Then the summary is where the shell was.
 #[test]
 fn keys_lead_through_the_screens_and_the_terminal_is_as_before() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -192,7 +192,7 @@ fn keys_lead_through_the_screens_and_the_terminal_is_as_before() -> Result<()> {
     assert_eq!(ping(&lab, 5)?, 5);
     terminal.wait_for("10 journeys, no problem")?;
 
-    // What is on one screen only.
+    // Words that are on one screen only.
     let path = lab.nodes[0].overlay.as_str();
     let screens = [
         ("Tab", "began"),
@@ -225,7 +225,7 @@ fn keys_lead_through_the_screens_and_the_terminal_is_as_before() -> Result<()> {
     Ok(())
 }
 
-/// Neither a pipe nor a terminal that can only print is taken.
+/// The view takes neither a pipe nor a terminal that can only print.
 #[test]
 fn what_is_no_screen_gets_text() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
@@ -257,7 +257,7 @@ fn what_is_no_screen_gets_text() -> Result<()> {
         let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
         let shown = terminal.wait_for(ends)?;
         pinging.stop()?;
-        // Only of this command.
+        // The output of this command alone.
         let (_, said) = shown.rsplit_once("line.sh").context("it was typed")?;
         assert!(said.contains("\n2 journeys: "), "{shown}");
     }
@@ -267,14 +267,14 @@ fn what_is_no_screen_gets_text() -> Result<()> {
     terminal.run("TERM=dumb tracer replay -o live nothing; echo refused")?;
     let refused = terminal.wait_for("\nrefused")?;
     assert!(refused.contains("use -o text here"), "{refused}");
-    // All of it has come.
+    // The whole output has come.
     until("all that was sent", || {
         let all = fs::read_to_string(&sent)?;
         Ok((all.contains("\nrefused"), all))
     })?;
     let all = fs::read_to_string(&sent)?;
     assert!(!all.contains("\x1b[?1049h"), "{all}");
-    // Nor does it know what bold is.
+    // Such a terminal does not know bold text either.
     assert!(!all.contains("\x1b[1m"), "{all}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What one does to a terminal while packets flow: other sizes, the mouse, a file to save.
+//! Actions on a terminal while packets flow: other sizes, the mouse, a file to save.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tracer_tests::{Lab, LabSpec, program::is, traffic::Flow};
 
 use super::{AS_BEFORE, SIZE, TAKEN, follow, recorded, terminal::Terminal, text::grouped};
 
-/// The modes while the view has all but the mouse.
+/// The modes while the view has the terminal without the mouse.
 const NO_MOUSE: &str = "1 0 0";
 
 #[test]
@@ -24,7 +24,7 @@ fn two_hundred_other_sizes_while_packets_flow() -> Result<()> {
     terminal.wait_for("● LIVE")?;
     let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
     for size in 0..SIZES {
-        // From one that has room for nothing to one that has room for all, on each screen.
+        // The sizes range from too small for anything to large enough for all, on each screen.
         terminal.resize((20 + size % 14 * 14, 2 + size % 9 * 7))?;
         terminal.press(&[&(size % 4 + 1).to_string()])?;
     }
@@ -35,7 +35,7 @@ fn two_hundred_other_sizes_while_packets_flow() -> Result<()> {
     let journeys = format!("{} journeys, no problem", grouped(2 * pings.sent));
     let screen = terminal.wait_for(&journeys)?;
     assert!(screen.contains("Journeys by verdict"), "{screen}");
-    // All of it is drawn: tabs above, keys below.
+    // The whole screen is drawn: tabs above, keys below.
     let mut lines = screen.lines();
     assert!(
         lines.next().is_some_and(|line| line.contains("1 Path")),
@@ -82,7 +82,7 @@ fn what_is_saved_is_what_is_recorded_of_it() -> Result<()> {
     terminal.press(&["Enter"])?;
     terminal.wait_for("saved 5 journeys to ")?;
     let written = fs::read_to_string(&saved)?;
-    // A second time, and nothing is lost.
+    // A second save loses nothing.
     terminal.press(&["w", "C-u"])?;
     terminal.type_text(&name)?;
     terminal.press(&["Enter"])?;

@@ -1,4 +1,4 @@
-//! A terminal that a test types on and reads: a window of tmux with a shell.
+//! A terminal on which a test types and reads: a window of tmux with a shell.
 
 use std::{
     fs,
@@ -15,18 +15,17 @@ use tracer_tests::{
     program::{LIMIT, binary},
 };
 
-/// What the shell says once it waits for a command.
+/// The shell's prompt.
 const PROMPT: &str = "ready>";
 
-/// The window. Its server, and with that all that runs in it, ends when this value is
-/// dropped.
+/// The window. Dropping this value ends its server, and with it all programs in the window.
 pub(crate) struct Terminal {
     directory: PathBuf,
     _server: Process,
 }
 
 impl Terminal {
-    /// Opens a window of a size. Its files, and what is run in it, lie in `directory`.
+    /// Opens a window of a size. Its files, and the programs' files, are in `directory`.
     pub(crate) fn open(directory: &Path, (columns, rows): (u16, u16)) -> Result<Self> {
         let mut server = tmux(directory);
         let server = Process::start(server.args(["-f", "/dev/null", "-D"]), "")?;
@@ -37,7 +36,7 @@ impl Terminal {
         let [columns, rows] = [columns, rows].map(|size| size.to_string());
         let shell = format!("exec env PS1='{PROMPT} ' bash --norc --noprofile -i");
         let size = ["-x", &columns, "-y", &rows];
-        // Until it listens.
+        // The server may not listen yet.
         until("a server of tmux", || {
             let mut window = tmux(directory);
             window.args(["-N", "new-session", "-d"]);
@@ -52,7 +51,7 @@ impl Terminal {
         run(tmux(&self.directory).arg("-N").args(words), "")
     }
 
-    /// Presses keys, by the names that tmux has for them.
+    /// Presses keys, by tmux's names.
     pub(crate) fn press(&self, keys: &[&str]) -> Result<()> {
         let words = [&["send-keys"], keys].concat();
         self.tell(&words).map(drop)
@@ -62,27 +61,27 @@ impl Terminal {
         self.tell(&["send-keys", "-l", text]).map(drop)
     }
 
-    /// Has the shell run a line once it waits for one, in which `tracer` is the program.
+    /// Makes the shell run a line at its next prompt. In the line, `tracer` is the tested program.
     pub(super) fn run(&self, line: &str) -> Result<()> {
         let script = self.directory.join("line.sh");
         let directory = binary()?;
         let directory = directory.parent().context("it lies in a directory")?;
         let path = format!("PATH={}:$PATH", directory.display());
         fs::write(&script, format!("{path}\n{line}\n"))?;
-        // What is typed before the shell reads is shown twice.
+        // Before a prompt, the terminal would show typed text twice.
         let waits = |screen: &str| screen.trim_end().ends_with(PROMPT);
         self.wait_until("a prompt", waits)?;
         self.type_text(&format!("bash {}; echo exit code $?", script.display()))?;
         self.press(&["Enter"])
     }
 
-    /// What is on the screen.
+    /// The content of the screen.
     pub(super) fn screen(&self) -> Result<String> {
         self.tell(&["capture-pane", "-p"])
     }
 
-    /// What the terminal is asked to do: whether a program has the other screen, shows a
-    /// cursor, and takes the mouse.
+    /// The modes of the terminal: whether a program has the alternate screen, shows a cursor, and
+    /// takes the mouse.
     pub(super) fn modes(&self) -> Result<String> {
         let modes = "#{alternate_on} #{cursor_flag} #{mouse_any_flag}";
         let modes = self.tell(&["display-message", "-p", modes])?;
@@ -104,7 +103,7 @@ impl Terminal {
         self.tell(&words).map(drop)
     }
 
-    /// Writes all that the terminal is sent from now on to a file.
+    /// Writes all further output to the terminal to a file.
     pub(super) fn keep(&self) -> Result<PathBuf> {
         let file = self.directory.join("sent");
         let write = format!("exec cat > {}", file.display());
@@ -117,7 +116,7 @@ impl Terminal {
         self.wait_until(wanted, |screen| screen.contains(wanted))
     }
 
-    /// The screen, as soon as it is as wanted.
+    /// The screen, as soon as `wanted` accepts it.
     pub(super) fn wait_until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let mut shown = String::new();
         until(what, || {
@@ -135,7 +134,7 @@ fn tmux(directory: &Path) -> Command {
     tmux
 }
 
-/// Asks until something is so; what there is instead is told.
+/// Asks until something holds. The error shows the last state.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> Result<(bool, String)>) -> Result<()> {
     let deadline = Instant::now() + LIMIT;
     loop {

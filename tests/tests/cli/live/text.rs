@@ -1,4 +1,4 @@
-//! Text on a terminal: how much of a flood it gets, and that the rest is counted.
+//! Text on a terminal: a flood is cut to a few lines, and the rest is counted.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -14,10 +14,10 @@ use super::{
     terminal::{Terminal, until},
 };
 
-/// What a terminal was sent, once all of it is there, without colours.
+/// The output to a terminal, without colours, once all of it has come.
 fn sent(file: &Path, end: &str) -> Result<String> {
     let read = || -> Result<String> {
-        // A character may not be whole yet.
+        // A character may be incomplete.
         Ok(String::from_utf8_lossy(&fs::read(file)?).into_owned())
     };
     until("all that was sent", || {
@@ -29,7 +29,7 @@ fn sent(file: &Path, end: &str) -> Result<String> {
         let rest = if index == 0 {
             piece
         } else {
-            // Parameters, and a letter.
+            // The parameters of an escape sequence, and its letter.
             piece
                 .trim_start_matches(|c: char| !c.is_ascii_alphabetic())
                 .get(1..)
@@ -37,7 +37,7 @@ fn sent(file: &Path, end: &str) -> Result<String> {
         };
         text.push_str(rest);
     }
-    // The terminal shows what is typed to end it, wherever that is.
+    // The terminal shows the typed `^C` at some place.
     Ok(text.replace('\r', "").replace("^C", ""))
 }
 
@@ -50,7 +50,7 @@ fn after(text: &str, words: &str) -> Result<u64> {
     Ok(number.replace(',', "").parse()?)
 }
 
-/// How many journeys are shown, each of which begins with its time and number.
+/// The number of shown journeys. Each begins with its time and number.
 fn shown(text: &str) -> u64 {
     let begins = |line: &&str| {
         let mut words = line.split(' ');
@@ -105,14 +105,14 @@ fn of_a_flood_a_terminal_gets_what_can_be_read_and_the_count_of_the_rest() -> Re
     assert_eq!(shown(&text), told, "{text}");
     assert!(words.contains(&format!(" of {} journeys, ", grouped(journeys))));
 
-    // The cap holds, beside what is said at the beginning and at the end.
+    // The limit holds, besides the lines at the beginning and at the end.
     let lines = text.lines().count() as u64;
     assert!(lines <= 100 * seconds + 60, "{lines} lines in {seconds} s");
-    // Problems have their hops.
+    // Problems are shown with their hops.
     let dropped = text.matches("✘ NETFILTER_DROP in ").count();
     assert_eq!(dropped, 3, "{text}");
 
-    // The sums are those of a pipe.
+    // The sums are the same as through a pipe.
     let piped = run(["replay", "-o", "text", &file.to_string()])?.stdout;
     let verdicts = format!("\n{} journeys: ", grouped(journeys));
     let sums = |text: &str| {
@@ -124,7 +124,7 @@ fn of_a_flood_a_terminal_gets_what_can_be_read_and_the_count_of_the_rest() -> Re
     assert!(!piped.contains("left out"));
     assert_eq!(shown(&piped), journeys);
 
-    // So it is with a replay, by the time of the recording.
+    // A replay does the same, by the time of the recording.
     terminal.run(&format!(
         "clear; tracer replay -o text {file}; echo replayed"
     ))?;
@@ -138,7 +138,7 @@ fn of_a_flood_a_terminal_gets_what_can_be_read_and_the_count_of_the_rest() -> Re
     Ok(())
 }
 
-/// A number as text has it.
+/// A number in the format of text output.
 pub(super) fn grouped(number: u64) -> String {
     match (number / 1000, number % 1000) {
         (0, rest) => rest.to_string(),
@@ -162,7 +162,7 @@ fn with_hops_a_terminal_gets_what_a_pipe_gets() -> Result<()> {
     let (_, text) = text.split_once("\nbegins\n").context("it begins")?;
     let (text, _) = text.split_once("\nended").context("it ends")?;
     assert_eq!(text.trim_end(), piped.trim_end());
-    // Many more than a few within a second.
+    // Without --hops, a terminal would get fewer journeys within a second.
     assert!(shown(text) > 10, "{text}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Agents in pods: nothing is installed on the nodes, and nothing is left there.
+//! Agents in pods: nothing is installed on the nodes, and nothing stays there.
 
 use std::time::Duration;
 
@@ -13,18 +13,18 @@ use tracer_tests::{
 
 use super::clean::failed;
 
-/// Where agents' pods are.
+/// The namespace of the agents' pods.
 pub(super) const NAMESPACE: &str = "tracer-agents";
 
-/// What the cluster's nodes have with a shell. No list knows it.
+/// An image with a shell on the cluster's nodes. It is not in the list of known images.
 const IMAGE: &str = "local.test/tools:1";
 
-/// A follow from `web` to a pod of another node, by the cluster alone.
+/// A follow from `web` to a pod of another node, with names and agents from the cluster alone.
 pub(super) fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
     follow_by(cluster, IMAGE, from, to)
 }
 
-/// The same by agents in pods of an image.
+/// As [`follow`], with agents in pods of an image.
 pub(super) fn follow_by(cluster: &Cluster, image: &str, from: &Pod, to: &Pod) -> Result<Tracer> {
     let mut tracer = cluster.tracer()?;
     let ends = ["--src-pod", &from.path(), "--dst-pod", &to.path()];
@@ -37,7 +37,7 @@ pub(super) fn follow_by(cluster: &Cluster, image: &str, from: &Pod, to: &Pod) ->
     Ok(tracer)
 }
 
-/// What there is of agents, one name a line.
+/// The names of the agents' Jobs and pods, one per line.
 fn agents(cluster: &Cluster) -> Result<String> {
     cluster.kubectl(["get", "jobs,pods", "-n", NAMESPACE, "-o", "name"])
 }
@@ -72,7 +72,7 @@ fn pods_are_followed_by_agents_in_pods() -> Result<()> {
     assert!(finished.status.success(), "{}", finished.stderr);
     let other: Vec<_> = finished.journeys.iter().filter(|one| failed(one)).collect();
     assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
-    // The follow's end is the pods'.
+    // The pods end with the follow.
     wait_gone(&cluster)
 }
 
@@ -101,24 +101,24 @@ fn an_agents_pod_that_is_deleted_leaves_a_gap_and_is_made_again() -> Result<()> 
     check_gap(&cluster, tracer, [&web, &cart], LIMIT, || Ok(()))
 }
 
-/// As a laptop that sleeps: all agents end, because they hear nothing, and the follow reaches
-/// them again.
+/// Like a laptop that sleeps: all agents end after a long silence, and the follow reaches them
+/// again.
 #[test]
 fn a_client_that_is_stopped_goes_on_behind_a_gap() -> Result<()> {
     let cluster = Cluster::up()?;
     let (web, cart) = ends(&cluster)?;
     let tracer = follow(&cluster, &web, &cart)?;
     tracer.signal(Signal::SIGSTOP)?;
-    // Whatever comes of it, a process that is stopped cannot end.
+    // The process must continue in any case, because a stopped process cannot end.
     let left = wait_gone(&cluster);
     tracer.signal(Signal::SIGCONT)?;
     left?;
     check_gap(&cluster, tracer, [&web, &cart], LIMIT, || Ok(()))
 }
 
-/// Waits until the agent of the second pod's node is away, lets it come again, and checks that
-/// what passes meanwhile is delivered or unknown, and that all that comes after is seen.
-/// `limit`: of each wait for the agent.
+/// Waits until the agent of the second pod's node is away, and lets it come again. Checks that
+/// packets meanwhile are delivered or unknown, and that all later packets are seen. `limit` is for
+/// each wait.
 pub(super) fn check_gap(
     cluster: &Cluster,
     mut tracer: Tracer,
@@ -130,7 +130,7 @@ pub(super) fn check_gap(
     let ping = |size: u32| cluster.in_pod(web, &format!("ping -c 3 -s {size} -q {address}"));
     let gone = format!("{node} is not watched for now");
     tracer.wait_for_stderr(|said| said.contains(&gone), limit)?;
-    // Pods run on, and so does what they say to each other: nobody else sends so many bytes.
+    // The pods still run, and so does their traffic. Only the test sends packets of this size.
     ping(333)?;
     mend()?;
     let again = format!("{node} is watched again");
@@ -150,7 +150,7 @@ pub(super) fn check_gap(
     wait_gone(cluster)
 }
 
-/// What runs as root on a node is not chosen by a part of its name.
+/// A part of an image's name must not decide what runs as root on a node.
 #[test]
 fn an_image_that_no_list_knows_has_to_be_named() -> Result<()> {
     let cluster = Cluster::up()?;
@@ -171,7 +171,7 @@ fn an_image_that_no_list_knows_has_to_be_named() -> Result<()> {
     Ok(())
 }
 
-/// Who may do nothing is told each rule, and nothing was made.
+/// A user without rights learns each missing rule, and nothing was made.
 #[test]
 fn missing_rights_are_named_before_anything_is_made() -> Result<()> {
     let cluster = Cluster::up()?;

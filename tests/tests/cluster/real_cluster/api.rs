@@ -12,7 +12,7 @@ use tracer_tests::{
 
 use super::clean::failed;
 
-/// Long enough for a packet to be told of.
+/// The time within which a packet must be shown.
 pub(super) const SOON: Duration = Duration::from_secs(3);
 
 /// Follows two pods by name. Their nodes are reached without the API.
@@ -28,14 +28,14 @@ fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {
     Ok(tracer)
 }
 
-/// Asks once over HTTP; whether the question was told of within `limit`.
+/// Sends one HTTP request. Returns whether it was shown within `limit`.
 pub(super) fn is_told(
     cluster: &Cluster,
     tracer: &mut Tracer,
     [from, to]: [&Pod; 2],
     limit: Duration,
 ) -> Result<bool> {
-    // What was told before is no answer.
+    // Journeys from before the request do not count.
     let before = tracer.take_journeys();
     let failed: Vec<_> = before.iter().filter(|one| failed(one)).collect();
     assert!(failed.is_empty(), "{failed:#?}");
@@ -48,7 +48,7 @@ pub(super) fn is_told(
     Ok(tracer.wait_for(asked, limit).is_ok())
 }
 
-/// Deletes the pod, waits for the one that takes its name, and until that is followed.
+/// Deletes the pod, and waits until a new pod with its name is followed.
 fn replace(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, db: &Pod) -> Result<()> {
     cluster.kubectl(["delete", "pod", "-n", &db.namespace, &db.name])?;
     cluster.until("its successor is ready", || {
@@ -82,7 +82,7 @@ fn a_pod_of_a_stateful_set_comes_back_with_another_address() -> Result<()> {
     stop(tracer)
 }
 
-/// Where the StatefulSet puts its pods; as before when this is gone.
+/// Moves a StatefulSet's pods to a node, until this value is dropped.
 pub(super) struct Placed<'a>(&'a Cluster, String);
 
 impl<'a> Placed<'a> {
@@ -112,7 +112,7 @@ impl<'a> Placed<'a> {
 
 impl Drop for Placed<'_> {
     fn drop(&mut self) {
-        // A test that failed has said why.
+        // A test that failed has printed the reason.
         let back = self.set(&self.1);
         let _ = back.and_then(|()| {
             let status = [
@@ -128,7 +128,7 @@ impl Drop for Placed<'_> {
     }
 }
 
-/// The agent of a node that had none comes with the pod, and its hops are in the journeys.
+/// A node without an agent gets one with the pod, and the node's hops are in the journeys.
 #[test]
 fn a_pod_moves_to_a_node_that_was_not_watched() -> Result<()> {
     let cluster = Cluster::up()?;
@@ -191,12 +191,12 @@ fn the_api_server_is_restarted_in_mid_follow() -> Result<()> {
         Ok(cluster.kubectl(["get", "--raw", "/readyz"]).is_ok())
     })?;
     assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
-    // What changes later is heard of, too.
+    // The follow also learns of later changes.
     replace(&cluster, &mut tracer, &web, &db)?;
     stop(tracer)
 }
 
-/// As a shell's script asks it.
+/// Completion as a shell's script asks for it.
 #[test]
 fn names_are_completed_from_the_cluster() -> Result<()> {
     let cluster = Cluster::up()?;

@@ -1,4 +1,4 @@
-//! Clean traffic between pods: everything arrives, and everything is seen on its way.
+//! Clean traffic between pods: everything arrives, and is seen on its whole way.
 
 use std::{
     panic::resume_unwind,
@@ -13,8 +13,8 @@ use tracer_tests::{
     program::{Finished, LIMIT},
 };
 
-/// Whether a packet did not arrive. What asks for a neighbour that other traffic needs may be
-/// on its way just when the follow begins or ends.
+/// Whether a packet did not arrive. Other traffic needs neighbour discovery, which may be on its
+/// way when the follow begins or ends.
 pub(super) fn failed(journey: &Value) -> bool {
     let verdict = &journey["verdict"];
     let packet = &journey["packet"];
@@ -22,12 +22,12 @@ pub(super) fn failed(journey: &Value) -> bool {
     let mut causes = ["before-start", "still-open"].into_iter();
     let cut_off = neighbour && causes.any(|cause| verdict["cause"] == cause);
     let kind = verdict["kind"].as_str();
-    // A node looks for its neighbours, also for one without an agent of this follow.
+    // A node also looks for neighbours on a node without an agent of this follow.
     let elsewhere = neighbour && kind == Some("left");
     kind.is_some_and(|kind| kind != "delivered") && !cut_off && !elsewhere
 }
 
-/// Sends from one pod to another, all that a shop sends, while both are followed.
+/// Sends a shop's traffic from one pod to another, while both are followed.
 fn follow(cluster: &Cluster, agents: Agents, from: &Pod, to: &Pod) -> Result<Finished> {
     let directory = Temporary::new("objects")?;
     let objects = directory.0.join("objects.yaml");
@@ -41,7 +41,7 @@ fn follow(cluster: &Cluster, agents: Agents, from: &Pod, to: &Pod) -> Result<Fin
          for i in 1 2 3; do echo $i | socat -T 1 - UDP:{address}:5005; done"
     );
     cluster.in_pod(from, &script)?;
-    // The last of them: nothing else is sent to this port.
+    // This is the last packet: no other packet goes to this port.
     let marker = format!("echo | socat -u - UDP:{address}:4999");
     cluster.in_pod(from, &marker)?;
     tracer.wait_for(|value| value["packet"]["dst_port"] == 4999, LIMIT)?;
@@ -49,7 +49,7 @@ fn follow(cluster: &Cluster, agents: Agents, from: &Pod, to: &Pod) -> Result<Fin
 }
 
 fn check(finished: &Finished) {
-    // Nobody listens at the marker's port, which the kernel says.
+    // Nobody listens on the marker's port, and the kernel says so.
     let other = |journey: &&Value| failed(journey) && journey["packet"]["dst_port"] != 4999;
     let other: Vec<_> = finished.journeys.iter().filter(other).collect();
     assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
@@ -90,12 +90,12 @@ fn two_pods_on_the_same_node() -> Result<()> {
     Ok(())
 }
 
-/// Pairs of all of them: in each round, each has one partner at most.
+/// All pairs of the pods, in rounds. In each round, each pod has at most one partner.
 fn rounds(pods: &[Pod]) -> Vec<Vec<[&Pod; 2]>> {
-    // Where they are odd, one of them has a partner that does not exist.
+    // For an odd number, the partner of one pod does not exist.
     let count = pods.len().next_multiple_of(2);
     let round = |round: usize| {
-        // The last one stays where it is, the others go round in a circle.
+        // The last pod stays in its place, and the others rotate.
         let at = |place: usize| (round + place) % (count - 1);
         let others = (1..count / 2).map(|place| [at(place), at(count - 1 - place)]);
         let pairs = others.chain([[at(0), count - 1]]);
@@ -105,7 +105,7 @@ fn rounds(pods: &[Pod]) -> Vec<Vec<[&Pod; 2]>> {
     (0..count - 1).map(round).collect()
 }
 
-/// Follows two pods until both have had answers from each other.
+/// Follows two pods until both have got answers from each other.
 fn greet(cluster: &Cluster, objects: &Path, [one, other]: [&Pod; 2]) -> Result<()> {
     const PINGS: usize = 5;
     let mut tracer = cluster.follow_file(objects, Agents::Netns, [one, other])?;
@@ -114,7 +114,7 @@ fn greet(cluster: &Cluster, objects: &Path, [one, other]: [&Pod; 2]) -> Result<(
         let ping = format!("ping -c {PINGS} -i 0.05 -q {}", to.address);
         cluster.in_pod(from, &ping)?;
     }
-    // Questions and answers, both ways.
+    // Requests and replies, in both directions.
     let mut echoes = 0;
     let last = |value: &Value| {
         echoes += usize::from(!value["packet"]["icmp"]["id"].is_null());
@@ -134,7 +134,7 @@ fn every_pod_to_every_pod() -> Result<()> {
     let objects = directory.0.join("objects.yaml");
     cluster.write_objects(&objects)?;
     let mut pods = cluster.pods("shop")?;
-    // What such a pod sends has the address of whichever device it leaves by.
+    // Packets of a host network pod have the address of their outgoing device.
     pods.retain(|pod| !pod.host_network);
     assert!(pods.len() > 4, "{pods:?}");
     let mut pairs = 0;
@@ -156,7 +156,7 @@ fn every_pod_to_every_pod() -> Result<()> {
     Ok(())
 }
 
-/// A directory that is gone afterwards.
+/// A directory that is removed at the end.
 pub(super) struct Temporary(pub(super) std::path::PathBuf);
 
 impl Temporary {
@@ -172,7 +172,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // Temporary files are nothing to fail for.
+        // A temporary file that stays is no failure.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! What Flannel keeps for a node is taken away, and what is said of it then.
+//! Removes Flannel's entries for a node, and checks the verdicts.
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tracer_tests::{
 
 use super::clean::{Temporary, failed};
 
-/// The way of a node's VXLAN device to another node.
+/// The entries of a node's VXLAN device for another node.
 struct Way<'a> {
     cluster: &'a Cluster,
     node: &'a str,
@@ -35,7 +35,7 @@ impl<'a> Way<'a> {
     }
 }
 
-/// The first verdict of what `from` sends that is another than `delivered`.
+/// The first verdict on a packet of `from` that is not `delivered`.
 fn first_failure(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Value> {
     let directory = Temporary::new("objects")?;
     let objects = directory.0.join("objects.yaml");
@@ -56,7 +56,7 @@ fn without_flanneld_its_entries_stay_and_a_deleted_one_is_named() -> Result<()> 
     let cart = cluster.pod("cart-", Some("node-b"))?;
     let flanneld = cluster.service(&web.node, "flanneld");
     flanneld.stop()?;
-    // Nothing is lost by that alone.
+    // Without flanneld alone, no packet is lost.
     cluster.in_pod(&web, &format!("curl -sS -m 5 {}:8080", cart.address))?;
     let way = Way::new(&cluster, &web.node, &cart.node)?;
     way.fdb("del")?;

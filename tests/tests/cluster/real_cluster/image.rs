@@ -9,10 +9,10 @@ use tracer_tests::{
 
 use super::agents::{NAMESPACE, ends, follow_by, wait_gone};
 
-/// What `cargo xtask image` calls it.
+/// The image's name by `cargo xtask image`.
 const IMAGE: &str = concat!("localhost/tracer:", env!("CARGO_PKG_VERSION"));
 
-/// Gives the nodes of these pods the image.
+/// Imports the image on the nodes of these pods.
 fn give(cluster: &Cluster, pods: [&Pod; 2]) -> Result<()> {
     let archive = program::binary()?.with_file_name("tracer.oci.tar");
     ensure!(
@@ -26,7 +26,7 @@ fn give(cluster: &Cluster, pods: [&Pod; 2]) -> Result<()> {
     Ok(())
 }
 
-/// A ping is seen on both nodes.
+/// Checks that a ping is seen on both nodes.
 fn ping(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, to: &Pod) -> Result<()> {
     cluster.in_pod(from, &format!("ping -c 3 -q {}", to.address))?;
     let arrived = |value: &serde_json::Value| {
@@ -41,7 +41,7 @@ fn ping(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, to: &Pod) -> Result<
     Ok(())
 }
 
-/// The commands of the agents' pods that run. One that did not start may not be gone yet.
+/// The commands of the agents' running pods. A pod that did not start may not be gone yet.
 fn commands(cluster: &Cluster) -> Result<Vec<String>> {
     let path = "jsonpath={.items[*].spec.containers[0].command[0]}";
     let running = "--field-selector=status.phase=Running";
@@ -49,7 +49,7 @@ fn commands(cluster: &Cluster) -> Result<Vec<String>> {
     Ok(said.split_whitespace().map(str::to_owned).collect())
 }
 
-/// The agent ends with its stream, and `tracer`, which holds its pod, with the agent.
+/// The agent ends with its stream. `tracer`, which keeps the pod alive, ends with the agent.
 #[test]
 fn an_image_without_a_shell_has_the_agent_and_holds_its_pod() -> Result<()> {
     let cluster = Cluster::up()?;
@@ -62,7 +62,7 @@ fn an_image_without_a_shell_has_the_agent_and_holds_its_pod() -> Result<()> {
     wait_gone(&cluster)
 }
 
-/// The cluster does not say what an image has: the name only says what is tried first.
+/// The cluster does not tell an image's content, so the name only decides what tracer tries first.
 #[test]
 fn what_an_image_does_not_have_is_not_needed() -> Result<()> {
     let cluster = Cluster::up()?;

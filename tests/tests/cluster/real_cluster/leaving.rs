@@ -1,4 +1,4 @@
-//! Agents go with the pods that they are there for, and come back with them.
+//! Agents leave a node after its last followed pod is gone, and come back with the next one.
 
 use anyhow::{Context as _, Result};
 use tracer_tests::{
@@ -11,13 +11,13 @@ use super::{
     api::{Placed, SOON, is_told, stop},
 };
 
-/// The nodes where agents' pods are.
+/// The nodes that have an agent's pod.
 fn watched(cluster: &Cluster) -> Result<String> {
     let nodes = "-o=jsonpath={.items[*].spec.nodeName}";
     cluster.kubectl(["get", "pods", "-n", NAMESPACE, nodes])
 }
 
-/// Waits until the pod is ready on a node, and packets to it are told of.
+/// Waits until `db-0` is ready on `node`, and tracer shows packets to it.
 fn wait_followed(cluster: &Cluster, tracer: &mut Tracer, web: &Pod, node: &str) -> Result<()> {
     cluster.until("the pod is followed on its node", || {
         let ready = "--for=condition=Ready";
@@ -54,7 +54,7 @@ fn an_agent_leaves_with_the_last_pod_of_its_node_and_comes_back() -> Result<()> 
         let watched = watched(&cluster)?;
         Ok(watched.contains(other.as_str()) && !watched.contains(&db.node))
     })?;
-    // What is followed is seen as before.
+    // tracer still shows packets to the pod on its new node.
     wait_followed(&cluster, &mut tracer, &web, other)?;
 
     drop(placed);

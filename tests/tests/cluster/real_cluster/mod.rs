@@ -1,22 +1,22 @@
-//! What the cluster is, and what is followed in it.
+//! The cluster's state, and follows in it.
 
-// Agents in pods, and what is left of them.
+// Agents in pods, and their remains.
 mod agents;
 // Objects that change, and an API server that is away for a while.
 mod api;
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
-// Flannel's entries, and how one sees that they are missing.
+// Flannel's entries, and the verdicts if they are missing.
 mod flannel;
 // Agents in pods of an image that has tracer, and no shell.
 mod image;
-// Agents that go with the last pod of a node, and come back.
+// Agents that leave a node after its last end is gone, and come back.
 mod leaving;
-// Programs of a node that are away while a follow runs.
+// Programs of a node that are stopped during a follow.
 mod nodes;
-// The cluster is what the other tests take it for.
+// The state of the cluster that the other tests assume.
 mod ready;
-// The shipped roles, whole and with a rule less.
+// The shipped roles, complete and with a rule missing.
 mod roles;
-// What kube-proxy makes of packets to Services.
+// kube-proxy's translation of packets to Services.
 mod services;

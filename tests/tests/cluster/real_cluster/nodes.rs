@@ -1,4 +1,4 @@
-//! Programs of a node that are away for a while. They carry the streams of the agent there.
+//! Programs of a node that are stopped for a while. They carry the stream of the node's agent.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tracer_tests::cluster::Cluster;
 
 use super::agents::{check_gap, ends, follow};
 
-/// More than an agent's pod needs to come again, on a busy machine.
+/// The time limit for an agent's pod to come again, on a busy machine.
 const AGAIN: Duration = Duration::from_secs(120);
 
 /// Follows while a program of the destination's node is stopped and started.

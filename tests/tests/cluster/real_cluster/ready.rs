@@ -1,4 +1,4 @@
-//! The cluster is what the other tests take it for.
+//! Checks the state of the cluster that the other tests assume.
 
 use anyhow::Result;
 use tracer_tests::cluster::Cluster;
@@ -12,7 +12,7 @@ fn three_nodes_are_ready_and_the_shop_is_open() -> Result<()> {
     assert_eq!(ready.count(), 3, "{nodes}");
 
     let web = cluster.pod("web", Some("node-a"))?;
-    // A pod of the Deployment on each node; names are resolved, Services lead to pods.
+    // Each node has a pod of the Deployment, names are resolved, and Services lead to pods.
     for node in cluster.nodes()? {
         let cart = cluster.pod("cart-", Some(&node))?;
         let page = cluster.in_pod(&web, &format!("curl -sS -m 5 {}:8080", cart.address))?;
@@ -20,7 +20,7 @@ fn three_nodes_are_ready_and_the_shop_is_open() -> Result<()> {
     }
     let page = cluster.in_pod(&web, "curl -sS -m 5 cart.shop.svc.cluster.local")?;
     assert!(page.starts_with("cart-"), "{page}");
-    // CoreDNS remembers the address of a pod that another test has moved for a while.
+    // CoreDNS caches the address of a pod that another test has moved.
     cluster.until("the StatefulSet's pod answers by its name", || {
         let page = cluster.in_pod(&web, "curl -sS -m 2 db-0.db.shop.svc.cluster.local:8080");
         Ok(page.is_ok_and(|page| page.trim() == "db-0"))

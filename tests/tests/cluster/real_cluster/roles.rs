@@ -1,4 +1,4 @@
-//! What a user of the shipped roles may do, and what is said when a rule of them is missing.
+//! The rights of a user with the shipped roles, and the messages if a rule is missing.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use tracer_tests::{
     program::LIMIT,
 };
 
-/// Who has the role, and no other. The administrator acts as this user.
+/// A user with this role only. The administrator impersonates the user.
 const USER: &str = "tracer-roles-test";
 /// The shipped role of `deploy/user.yaml`.
 const ROLE: &str = "tracer-user";
 const DEPLOYED: &str = include_str!("../../../../deploy/user.yaml");
 
-/// The role as it is bound to the user; gone when this is.
+/// The role and its binding to the user, which are removed with this value.
 struct Role<'a>(&'a Cluster);
 
 impl<'a> Role<'a> {
@@ -26,7 +26,7 @@ impl<'a> Role<'a> {
         Ok(role)
     }
 
-    /// Gives it these rules alone.
+    /// Sets the rules of the role.
     fn set(&self, rules: &[&str]) -> Result<()> {
         let mut role = format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{name: {ROLE}}}\n"
@@ -41,14 +41,14 @@ impl<'a> Role<'a> {
 
 impl Drop for Role<'_> {
     fn drop(&mut self) {
-        // Where the test failed before it made them, there are none.
+        // They do not exist if the test failed before it made them.
         for (kind, name) in [("clusterrolebinding", USER), ("clusterrole", ROLE)] {
             let _ = self.0.kubectl(["delete", kind, name, "--ignore-not-found"]);
         }
     }
 }
 
-/// The rules of the shipped role, each as it is written there.
+/// The rules of the shipped role, with their original text.
 fn rules() -> Result<Vec<&'static str>> {
     let (_, rules) = DEPLOYED
         .split_once("rules:\n")
@@ -64,7 +64,7 @@ fn rules() -> Result<Vec<&'static str>> {
         .collect())
 }
 
-/// Follows for a moment as the user, from the shop's web to an end. Returns how that ended.
+/// Runs a short follow as the user, from the shop's web to an end. Returns its result.
 fn follow(cluster: &Cluster, to: [&str; 2]) -> Result<Finished> {
     let mut tracer = cluster.tracer()?;
     tracer.args(["follow", "-o", "json", "--as", USER, "--duration", "1s"]);
@@ -76,13 +76,14 @@ fn follow(cluster: &Cluster, to: [&str; 2]) -> Result<Finished> {
     Process::start(&mut tracer, "")?.finish(LIMIT)
 }
 
-/// A follow as each kind of end, and the rule of each that may be taken away.
+/// Each kind of end, and the rule that its follow needs.
 #[test]
 fn each_rule_of_the_users_role_is_needed_and_named_where_it_is_missing() -> Result<()> {
     let cluster = Cluster::up()?;
     let role = Role::bind(&cluster)?;
     let rules = rules()?;
-    // In the order of the file: what fails without the rule, or is said to be unknown.
+    // In the order of the file: the follow that fails without the rule, or the facts that stay
+    // unknown.
     let pod = ["--dst-pod", "shop/db-0"];
     let service = ["--dst-service", "shop/cart"];
     let workload = ["--dst", "shop:deployment/cart"];
@@ -112,7 +113,7 @@ fn each_rule_of_the_users_role_is_needed_and_named_where_it_is_missing() -> Resu
     role.set(&rules)?;
     for (to, _) in &cases {
         let whole = follow(&cluster, *to)?;
-        // Nothing was sent, which is no error.
+        // Without traffic, the follow ends without an error.
         assert_ne!(whole.status.code(), Some(1), "{}", whole.stderr);
         for word in ["refuses", "may not be read", "was read"] {
             assert!(!whole.stderr.contains(word), "{}", whole.stderr);
@@ -137,7 +138,7 @@ fn each_rule_of_the_users_role_is_needed_and_named_where_it_is_missing() -> Resu
     Ok(())
 }
 
-/// Where a pod's Services lead may be unknown. The follow goes on without, and says so.
+/// The Services that lead to a pod may be unknown. The follow continues, and says so.
 #[test]
 fn without_endpoint_slices_a_pod_is_followed_without_its_services() -> Result<()> {
     let cluster = Cluster::up()?;

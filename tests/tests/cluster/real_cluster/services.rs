@@ -1,4 +1,4 @@
-//! What kube-proxy does to packets that are sent to Services, and CoreDNS behind one.
+//! kube-proxy's translation of packets to Services, and CoreDNS behind a Service.
 
 use anyhow::Result;
 use serde_json::Value;
@@ -9,7 +9,7 @@ use tracer_tests::{
 
 use super::clean::failed;
 
-/// The shop's port behind its Service.
+/// The target port of the shop's Service.
 const BEHIND: u64 = 8080;
 
 /// Follows from the shop's web to an end, on all nodes.
@@ -23,7 +23,7 @@ fn follow(cluster: &Cluster, to: [&str; 2]) -> Result<Tracer> {
     Tracer::start(&mut tracer)
 }
 
-/// Has the shop's web ask a Service so often. Returns who answered.
+/// Makes the shop's web send requests to a Service. Returns the names of the pods that answered.
 fn ask(cluster: &Cluster, name: &str, times: usize) -> Result<Vec<String>> {
     let web = cluster.pod("web", None)?;
     let script = format!(
@@ -33,7 +33,7 @@ fn ask(cluster: &Cluster, name: &str, times: usize) -> Result<Vec<String>> {
     Ok(answers.lines().map(str::to_owned).collect())
 }
 
-/// Waits until so many connections that the web has opened were closed by their servers.
+/// Waits until servers have closed so many connections of the web.
 fn wait_for_ends(tracer: &mut Tracer, connections: usize) -> Result<()> {
     let mut ends = 0;
     let last = |value: &Value| {
@@ -51,7 +51,7 @@ fn translations(journey: &Value) -> Vec<&Value> {
     lists.flatten().collect()
 }
 
-/// The names of the pods that SYNs were sent on to, in order.
+/// The names of the pods to which SYNs were translated, in order.
 fn backends(finished: &Finished) -> Vec<String> {
     let is_syn = |journey: &&Value| journey["packet"]["tcp"]["flags"] == "SYN";
     let syns = finished.journeys.iter().filter(is_syn);
@@ -112,7 +112,7 @@ fn of_a_pod_behind_a_service_only_its_own_packets_are_shown() -> Result<()> {
     tracer.wait_started(LIMIT)?;
     let mut own = 0;
     let mut others = 0;
-    // Which pod is chosen is up to chance.
+    // kube-proxy chooses the pod at random.
     while own == 0 || others == 0 {
         let answers = ask(&cluster, "cart", TIMES)?;
         let mine = answers.iter().filter(|name| **name == cart.name).count();

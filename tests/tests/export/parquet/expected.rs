@@ -1,4 +1,4 @@
-//! What rows are to hold, made from the lines of a replay.
+//! The expected rows, made from the lines of a replay.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
@@ -10,7 +10,7 @@ pub(super) fn ns(time: &Value) -> Result<i64> {
     Ok(epoch(time)?.replace('.', "").parse()?)
 }
 
-/// All keys that are expected are as in the row.
+/// Checks that the row has the expected value for each expected key.
 pub(super) fn agree(row: &Value, expected: &Value) -> Result<()> {
     for (key, value) in expected.as_object().context("an object")? {
         ensure!(row[key] == *value, "{key}: {} is not {value}", row[key]);
@@ -44,7 +44,7 @@ pub(super) fn ends(journey: &Value) -> Result<Vec<Value>> {
     Ok(all)
 }
 
-/// The same keys of an object, perhaps by other names.
+/// The values of some keys of an object, by other names if given.
 pub(super) fn same(of: &Value, keys: &[(&str, &str)]) -> Map<String, Value> {
     let keys = keys.iter();
     keys.map(|(column, key)| ((*column).to_owned(), of[*key].clone()))
@@ -183,7 +183,7 @@ pub(super) fn drop(drop: &Value) -> Result<Value> {
     Ok(Value::Object(row))
 }
 
-/// A column of JSON objects holds those of a list.
+/// Checks that a column of JSON objects has the objects of a list.
 pub(super) fn objects(column: &Value, list: &Value) -> Result<()> {
     let texts = column.as_array().context("a list")?.iter();
     let read = texts.map(|text| serde_json::from_str(text.as_str().unwrap_or_default()));

@@ -1,6 +1,6 @@
 //! Tables, read by pyarrow and DuckDB.
 
-// What rows are to hold.
+// The expected rows.
 mod expected;
 
 use std::{
@@ -190,7 +190,7 @@ fn each_row_is_what_a_replay_shows_and_none_is_missing() -> Result<()> {
     Ok(())
 }
 
-/// What is between fences of a language in docs/parquet.md.
+/// The code blocks of a language in docs/parquet.md.
 fn documented(language: &str) -> Result<Vec<String>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/parquet.md");
     let document = fs::read_to_string(path)?;
@@ -227,7 +227,7 @@ fn the_documented_queries_are_answered() -> Result<()> {
                 empty.remove(query);
             }
         }
-        // The first counts journeys by verdict and cause.
+        // The first query counts journeys by verdict and cause.
         for row in &answers[0] {
             let same = |journey: &&Value| {
                 let verdict = &journey["verdict"];
@@ -235,13 +235,13 @@ fn the_documented_queries_are_answered() -> Result<()> {
             };
             ensure!(row[2] == journeys.iter().filter(same).count(), "{row}");
         }
-        // The second counts those that a drop decided, by place and reason.
+        // The second query counts journeys that a drop decided, by place and reason.
         let decided = journeys.iter();
         let decided = decided.filter(|journey| !journey["verdict"]["drop"].is_null());
         let counted = answers[1].iter();
         let counted = counted.map(|row| row[5].as_u64().unwrap_or_default());
         ensure!(counted.sum::<u64>() == decided.count() as u64);
-        // The fourth names those that did not arrive.
+        // The fourth query names journeys that did not arrive.
         let lost = journeys.iter();
         let lost = lost.filter(|journey| journey["verdict"]["kind"] != "delivered");
         ensure!(answers[3].len() == lost.count(), "{:?}", answers[3]);
@@ -278,7 +278,7 @@ fn the_documented_programs_run() -> Result<()> {
     Ok(())
 }
 
-/// Statistics and compression are what readers rely on to be fast.
+/// Readers need statistics and compression to be fast.
 #[test]
 fn files_are_compressed_and_have_statistics() -> Result<()> {
     const LOOK: &str = r#"
@@ -308,7 +308,7 @@ for path in glob.glob("*/**/*.parquet", recursive=True):
     )?;
     let printed = python(LOOK, &[], &tables)?;
     ensure!(printed.lines().count() == 5, "{printed}");
-    // Nothing was dropped, and the table has its columns all the same.
+    // Without drops, the table still has its columns.
     let drops = printed.lines().find(|line| line.starts_with("drops/hour="));
     ensure!(drops.is_some_and(|line| line.ends_with(" 0")), "{printed}");
     Ok(())
@@ -358,7 +358,7 @@ fn nothing_half_written_has_the_final_name() -> Result<()> {
     ensure!(ended.stderr.contains(told), "{}", ended.stderr);
     ensure!(names(folder.path())? == ["bad.arrows"]);
 
-    // A limit to a file's size stands for a full disk.
+    // A limit on the size of files imitates a full disk.
     let mut command = process::command("bash");
     command
         .args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "bash"])

@@ -1,4 +1,4 @@
-//! Whoever is asked for names, as an end.
+//! DNS servers as an end.
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use tracer_common::event::DNS_PORT;
@@ -6,13 +6,13 @@ use tracer_common::event::DNS_PORT;
 use super::{End, EndKind, Led, Names, Narrow, Port, Side, named_end};
 use crate::inventory::ServicePort;
 
-/// IANA numbers of the protocols by which names are asked for.
+/// IANA numbers of the protocols of DNS.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
 impl Names<'_> {
-    /// Whoever is asked for names: any address at DNS's port, and the endpoints of the Services
-    /// that have it, whose own port may be another.
+    /// DNS servers: any address at DNS's port, and the endpoints of the Services that have this
+    /// port. The endpoints may have another port.
     pub(super) fn dns(&self, narrow: Narrow) -> Side {
         let own = [UDP, TCP].map(|proto| Port {
             proto,

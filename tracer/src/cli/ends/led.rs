@@ -1,4 +1,4 @@
-//! Where Services lead, and which Services lead to an end.
+//! The endpoints that Services lead to, and the Services that lead to an end.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, btree_map::Entry},
@@ -13,7 +13,7 @@ use crate::inventory::{Endpoint, Inventory, Service, ServicePort, Slice};
 
 /// Adds the Services that lead to a side's ends.
 pub(super) fn lead(inventory: &Inventory, side: &mut Side, narrow: Narrow) {
-    // Who is named by a network is not asked by which Services one comes there.
+    // Only single addresses are looked up. A network that the user named stays as it is.
     let addresses: HashSet<IpAddr> = side.ends.iter().filter_map(End::address).collect();
     let own: HashMap<IpNet, usize> = side.ends.iter().map(|end| end.network).zip(0..).collect();
     let mut besides: BTreeMap<IpAddr, End> = BTreeMap::new();
@@ -54,7 +54,7 @@ fn add_ports(end: &mut End, ports: &[Port]) {
     end.ports.dedup();
 }
 
-/// Where a Service leads.
+/// A Service and its EndpointSlices.
 pub(super) struct Led<'a> {
     inventory: &'a Inventory,
     service: &'a Service,
@@ -70,7 +70,7 @@ impl<'a> Led<'a> {
         }
     }
 
-    /// Whether a port of the Service has this number anywhere on the way.
+    /// Whether the number is the port's own, its node port, or a port of an endpoint.
     pub(super) fn has(&self, port: &ServicePort, number: Option<u16>) -> bool {
         let Some(number) = number else {
             return true;
@@ -81,7 +81,7 @@ impl<'a> Led<'a> {
             || targets.any(|target| target == number)
     }
 
-    /// Whether a port of the Service leads to one of these addresses.
+    /// Whether the port leads to one of these addresses.
     fn leads_to(&self, port: &ServicePort, addresses: &HashSet<IpAddr>) -> bool {
         let mut slices = self.slices.iter();
         slices.any(|slice| slice.target(port).is_some() && slice.holds(addresses))
@@ -91,13 +91,13 @@ impl<'a> Led<'a> {
         self.slices.iter().flat_map(|slice| &slice.endpoints)
     }
 
-    /// The nodes that have endpoints to which new connections are sent.
+    /// The nodes of endpoints that get new connections.
     pub(super) fn ready_nodes(&self) -> BTreeSet<String> {
         let ready = self.all_endpoints().filter(|endpoint| endpoint.is_ready);
         ready.filter_map(|endpoint| endpoint.node.clone()).collect()
     }
 
-    /// What the objects say about the endpoints of some ports of the Service.
+    /// Notes on the endpoints of some ports of the Service.
     pub(super) fn warnings(&self, full_name: &str, ports: &[&ServicePort]) -> Vec<String> {
         let mut warnings = Vec::new();
         let mut ready = self.all_endpoints().filter(|endpoint| endpoint.is_ready);
@@ -144,7 +144,7 @@ impl<'a> Led<'a> {
         warnings
     }
 
-    /// The addresses that packets to some ports of the Service have at first.
+    /// The addresses to which clients send packets for some ports of the Service.
     pub(super) fn entrances(&self, full_name: &str, ports: &[&ServicePort]) -> Vec<End> {
         let own: Vec<Port> = ports.iter().map(|own| port(own, own.port)).collect();
         let service = self.service.cluster.iter().chain(&self.service.external);
@@ -170,8 +170,8 @@ impl<'a> Led<'a> {
         ends
     }
 
-    /// The endpoints that some ports of the Service lead to, ready or not: connections that
-    /// are there stay where they are.
+    /// The endpoints of some ports of the Service, ready or not: existing connections stay with
+    /// their endpoint.
     pub(super) fn endpoints(&self, ports: &[&ServicePort]) -> impl Iterator<Item = End> + use<> {
         let mut ends: BTreeMap<IpAddr, End> = BTreeMap::new();
         for slice in self.slices {

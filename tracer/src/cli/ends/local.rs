@@ -1,25 +1,25 @@
-//! Services that lead some packets only to endpoints on the node where they are.
+//! Services whose packets may go only to endpoints on the packets' own node.
 
 use std::collections::BTreeSet;
 
 use super::End;
 
-/// Such a Service.
+/// A Service with such a traffic policy.
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Local {
     /// `service namespace/name`.
     pub(super) service: String,
     /// The nodes that have ready endpoints.
     pub(super) nodes: BTreeSet<String>,
-    /// Whether that holds for packets of pods: `internalTrafficPolicy: Local`.
+    /// Whether the policy holds for packets of pods: `internalTrafficPolicy: Local`.
     pub(super) inside: bool,
-    /// Whether it holds for packets from outside: `externalTrafficPolicy: Local`.
+    /// Whether the policy holds for packets from outside: `externalTrafficPolicy: Local`.
     pub(super) outside: bool,
 }
 
 impl Local {
-    /// What that means for packets of these sources, one sentence each. `is_outside`: whether an
-    /// end is a node's or outside the cluster.
+    /// The consequences for packets of these sources, one sentence each. `is_outside` says whether
+    /// an end is a node, or outside of the cluster.
     pub(in crate::cli) fn warnings(
         &self,
         sources: &[End],
@@ -43,7 +43,7 @@ impl Local {
         warnings
     }
 
-    /// The sources' nodes that have no endpoint.
+    /// A sentence for each node of the sources that has no ready endpoint.
     fn far_from_endpoints(&self, sources: &[End]) -> impl Iterator<Item = String> {
         let Self { service, nodes, .. } = self;
         let without: BTreeSet<&String> = sources

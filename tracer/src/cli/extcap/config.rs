@@ -1,5 +1,5 @@
-//! What Wireshark is told of the interface: its name, its link type, and a field for each
-//! option that people need most.
+//! The interface as Wireshark shows it: its name, its link type, and a field for each of the most
+//! needed options.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use clap::ValueEnum as _;
 use super::{INTERFACE, OPTIONS};
 use crate::cli::args::Protocol;
 
-/// The link type that Wireshark assumes; each interface of the capture says its own.
+/// The link type that Wireshark assumes. Each interface of the capture has its own.
 pub(super) const DLTS: &str = "dlt {number=1}{name=EN10MB}{display=Ethernet}\n";
 
 /// A field of the dialog for the interface's options.
@@ -16,7 +16,7 @@ struct Field {
     /// The option.
     call: &'static str,
     display: &'static str,
-    /// How it is filled in.
+    /// The type of the field, with its settings.
     kind: &'static str,
     /// The tab of the dialog.
     group: &'static str,
@@ -27,7 +27,7 @@ const PACKETS: &str = "Packets";
 const CLUSTER: &str = "Cluster";
 const PROTOCOL: &str = "--proto";
 
-/// Without braces in the texts: Wireshark ends a value there.
+/// The texts have no braces, because Wireshark ends a value there.
 const FIELDS: &[Field] = &[
     Field {
         call: "--src",
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use crate::cli::args::Arguments;
 
-    /// Wireshark reads `{key=value}`, and knows no way to write a brace.
+    /// Wireshark reads `{key=value}`, and has no escape for a brace.
     #[test]
     fn every_line_is_a_word_and_pairs_in_braces() {
         for line in [interfaces(), fields(), DLTS.to_owned()].concat().lines() {

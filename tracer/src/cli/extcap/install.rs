@@ -1,4 +1,4 @@
-//! `tracer extcap install`: a link to this program where Wireshark looks for interfaces.
+//! `tracer extcap install`: makes a link to this program where Wireshark looks for interfaces.
 
 use std::{
     env, fs, io,
@@ -10,15 +10,15 @@ use std::{
 use super::LINK;
 use crate::cli::error::Failure;
 
-/// Programs that say which folders Wireshark has.
+/// Programs that list Wireshark's folders.
 const ASKED: [&str; 2] = ["tshark", "wireshark"];
-/// The personal folder in a user's home, of Wireshark 4.2 and later.
+/// The personal folder of Wireshark 4.2 and later, within a user's home.
 const PERSONAL: &str = ".local/lib/wireshark/extcap";
 
-/// Makes the link, and returns what is to be done next.
+/// Makes the link, and returns the next steps for the user.
 ///
 /// # Errors
-/// A sentence, if there is no folder for it, or something else has its place.
+/// If there is no folder for the link, or another file has its name.
 pub(super) fn run(dir: Option<&Path>) -> Result<String, Failure> {
     let dir = match dir {
         Some(dir) => dir.to_owned(),
@@ -37,7 +37,7 @@ pub(super) fn run(dir: Option<&Path>) -> Result<String, Failure> {
     ))
 }
 
-/// Makes the link. A link to another `tracer` was made here, too, and is replaced.
+/// Makes the link. Replaces a link to another `tracer`, which this command has made as well.
 fn place(program: &Path, link: &Path) -> Result<(), Failure> {
     let failed =
         |error: io::Error| Failure::new(format!("cannot make {}: {error}", link.display()));
@@ -62,7 +62,7 @@ fn place(program: &Path, link: &Path) -> Result<(), Failure> {
     symlink(program, link).map_err(failed)
 }
 
-/// The personal folder of the Wireshark that is installed.
+/// The personal folder of the installed Wireshark.
 fn personal() -> Result<PathBuf, Failure> {
     let asked = ASKED.iter().find_map(|program| {
         let mut command = Command::new(program);

@@ -1,8 +1,8 @@
 //! `tracer extcap`: a capture interface of Wireshark.
 //!
-//! Wireshark runs each program of its extcap folder: to hear which interfaces the program has
-//! and which options these take, and at last to capture into a FIFO (man 4 extcap). Here the
-//! options are those of `tracer follow`, and what is captured is what `-o pcapng` writes.
+//! Wireshark runs each program of its extcap folder. It first asks for the program's interfaces and
+//! their options, and later starts a capture into a FIFO (man 4 extcap). Here the options are those
+//! of `tracer follow`, and the capture is the output of `-o pcapng`.
 
 mod config;
 mod install;
@@ -27,11 +27,11 @@ use super::{
     settings::Settings,
 };
 
-/// What Wireshark runs: a link to this program.
+/// The name of the link to this program that Wireshark runs.
 const LINK: &str = "tracer-extcap";
-/// The only interface, as it is named on a command line.
+/// The name of the only interface on a command line.
 const INTERFACE: &str = "tracer";
-/// The field for all options that have no field.
+/// The option for all options of a follow that have no field.
 const OPTIONS: &str = "--options";
 
 /// The words on the command line. Wireshark's extcap folder has a link to this program, and a
@@ -46,7 +46,7 @@ pub(super) fn words() -> impl Iterator<Item = OsString> {
     program.into_iter().chain(command).chain(words)
 }
 
-/// Does what Wireshark, or somebody who sets it up, asks for.
+/// Answers Wireshark, captures, or installs the link.
 ///
 /// # Errors
 /// [`Failure`], in one sentence.
@@ -81,7 +81,7 @@ pub(super) fn run<P: Program>(args: &ExtcapArgs) -> Result<Outcome, Failure> {
         return print(config::fields().as_bytes());
     }
     if let Some(filter) = &args.extcap_capture_filter {
-        // Wireshark asks whether a filter is right. What is printed says why it is not.
+        // Wireshark asks whether a filter is right. The output says what is wrong.
         return match filter.parse::<Query>() {
             Ok(_) => Ok(Outcome::Done),
             Err(error) => print(format!("{error}\n").as_bytes()),
@@ -94,7 +94,7 @@ pub(super) fn run<P: Program>(args: &ExtcapArgs) -> Result<Outcome, Failure> {
 
 /// Follows packets into a FIFO, as into standard output.
 fn capture<P: Program>(fifo: &PathBuf, args: &ExtcapArgs) -> Result<Outcome, Failure> {
-    // First of all: Wireshark waits for somebody to open it, also if something is wrong then.
+    // The FIFO is opened first, because Wireshark waits for that even if the arguments are wrong.
     let opened = File::options().write(true).truncate(true).open(fifo);
     opened
         .and_then(|fifo| dup2_stdout(fifo).map_err(io::Error::from))
@@ -118,14 +118,14 @@ fn capture<P: Program>(fifo: &PathBuf, args: &ExtcapArgs) -> Result<Outcome, Fai
     }
 }
 
-/// The command line of a follow that does what is asked of the interface.
+/// The command line of the follow that Wireshark's words ask for.
 fn follow(given: &[String], filter: Option<&str>) -> Result<Vec<String>, Failure> {
     let mut words = ["tracer", "follow", "--output", "pcapng"]
         .map(str::to_owned)
         .to_vec();
     let mut given = given.iter().peekable();
     while let Some(word) = given.next() {
-        // A field that was left empty.
+        // The user left the field empty.
         if word.starts_with("--") && given.next_if(|next| next.is_empty()).is_some() {
             continue;
         }

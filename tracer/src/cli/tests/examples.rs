@@ -1,4 +1,4 @@
-//! Command lines of the documentation and of the help are such as the program takes.
+//! The program takes the command lines of the documentation and of the help.
 
 use std::fs;
 

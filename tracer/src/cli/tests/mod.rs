@@ -1,4 +1,4 @@
-//! Whole command lines: what they mean, and the sentence for those that mean nothing.
+//! Whole command lines: the settings they lead to, and the sentences for wrong ones.
 
 mod examples;
 mod refusals;
@@ -42,7 +42,7 @@ fn resolve(line: &str, objects: Option<&str>) -> Result<Settings, Failure> {
     Ok(Settings::with(&args, &objects)?)
 }
 
-/// With the objects file, and this machine for node-a.
+/// Settings with the objects file, and with this machine as node-a.
 fn settings(line: &str) -> Settings {
     resolve(&format!("--agent node-a=local {line}"), Some(OBJECTS)).expect("this can be followed")
 }
@@ -76,7 +76,7 @@ fn every_help_has_examples_and_says_what_a_hop_is() {
     command.build();
     let help = |command: &clap::Command| command.clone().render_long_help().to_string();
     let has = |help: &str, sentence: &str| {
-        // However the lines are wrapped.
+        // The comparison ignores how lines are wrapped.
         let words: Vec<_> = help.split_whitespace().collect();
         words.join(" ").contains(sentence)
     };
@@ -154,7 +154,7 @@ fn pods_become_their_addresses_with_a_partner() {
     let one_family = settings("--src-pod web --dst-pod shop/cart");
     let web = end("10.244.1.5/32", Some("default/web"), Some("node-a"));
     let cart = end("10.244.2.7/32", Some("shop/cart"), Some("node-b"));
-    // cart has no IPv6 address, so that of web has nobody to talk to.
+    // cart has no IPv6 address, so the IPv6 address of web has no partner.
     assert_eq!(one_family.sources, slice::from_ref(&web));
     assert_eq!(one_family.destinations, slice::from_ref(&cart));
     let pair = |source: &str, destination: &str| (source.to_owned(), destination.to_owned());

@@ -1,4 +1,4 @@
-//! Command lines that mean nothing.
+//! Command lines that are refused.
 
 use clap::error::ErrorKind;
 
@@ -8,12 +8,12 @@ use crate::{
     inventory::tests::OBJECTS,
 };
 
-/// What is said of a line without the objects file.
+/// The failure of a command line without the objects file.
 fn failure(line: &str) -> Failure {
     resolve(line, None).expect_err("this means nothing")
 }
 
-/// The same with it.
+/// The failure of a command line with the objects file.
 fn failure_in_cluster(line: &str) -> Failure {
     resolve(line, Some(OBJECTS)).expect_err("this means nothing")
 }

@@ -1,11 +1,11 @@
-//! Services as ends: which packets these are, on both sides of a translation.
+//! Services as ends, with the followed packets on both sides of a translation.
 
 use std::time::Instant;
 
 use super::*;
 use crate::inventory::tests::SERVICES;
 
-/// With Services and their endpoints beside the objects file's other objects.
+/// Adds Services and their endpoints to the objects file.
 fn resolve_with(line: &str, services: &str) -> Result<Settings, Failure> {
     let objects = format!("{OBJECTS}---{services}");
     resolve(&format!("--agent node-a=local {line}"), Some(&objects))
@@ -60,8 +60,8 @@ fn a_services_packets_are_followed_before_and_after_their_translation() {
                 "10.244.1.5 > 192.0.2.9 15432 (6)",
             ]
         );
-        // The endpoint is outside of the cluster: the pod's node masquerades, also what it has
-        // not translated.
+        // The endpoint is outside of the cluster. The pod's node therefore masquerades packets to
+        // it, also those that the node has not translated.
         let node = Some("node-a");
         assert_eq!(
             masqueraded(&settings),
@@ -82,7 +82,7 @@ fn a_port_is_that_of_the_service_or_that_of_the_endpoint() {
         "10.244.1.5 > 10.96.0.20 53 (17)",
         "10.244.1.5 > 198.51.100.7 53 (17)",
         "10.244.1.5 > 203.0.113.80 53 (17)",
-        // No endpoint has that family there, so nobody translates it.
+        // No endpoint has this family, so no node translates the packet.
         "fd00:1::5 > fd00:96::20 53 (17)",
     ];
     for line in [
@@ -101,7 +101,7 @@ fn a_port_is_that_of_the_service_or_that_of_the_endpoint() {
         }
         assert_eq!(pairs(&settings), dns, "{line}");
     }
-    // Of a pod, the port is its own as well.
+    // The user names the pod, so its own port counts as well.
     let pod = |port| {
         let line = format!("--src-pod web --dst-pod shop/cart --dst-port {port}");
         let pairs = pairs(&with_services(&line));
@@ -161,7 +161,7 @@ fn a_pod_may_reach_itself_by_a_service() {
             "fd00:1::5 > fd00:96::20 80 (6)",
         ]
     );
-    // Then the packets have an address of its own node.
+    // Then the packets have an address of the source's own node.
     let node = Some("node-a");
     assert_eq!(
         masqueraded(&settings),
@@ -185,7 +185,7 @@ fn who_is_no_pod_may_use_the_nodes_ports() {
         let settings = with_services(&format!("{source} --dst-service shop/pair:http"));
         let pairs = pairs(&settings);
         let ports = pairs.iter().filter(|pair| pair.contains(" 30080 (6)"));
-        // Each address of both nodes, by each of its own.
+        // Every address of both nodes is a destination, from every address of the source.
         let sources = if source.contains("node") { 2 } else { 1 };
         assert_eq!(ports.count(), 3 * sources, "{pairs:?}");
         assert_eq!(
@@ -280,7 +280,7 @@ fn a_service_says_where_it_does_not_lead() {
     );
 }
 
-/// Packets of pods and nodes go to all endpoints.
+/// The note is about packets from outside. Packets of pods and nodes go to all endpoints.
 #[test]
 fn a_service_says_which_nodes_accept_packets_from_outside() {
     let local = "externalTrafficPolicy: Local\n    type: LoadBalancer";
@@ -304,7 +304,7 @@ fn a_service_says_which_nodes_accept_packets_from_outside() {
     }
 }
 
-/// A file of objects may lack EndpointSlices. That nothing can arrive is not known then.
+/// A file of objects may lack EndpointSlices. Then it is unknown whether packets can arrive.
 #[test]
 fn a_service_whose_endpoints_were_not_read_is_not_said_to_have_none() {
     let objects = SERVICES.replace("service-name: empty", "service-name: another");
@@ -396,7 +396,7 @@ fn a_large_cluster_is_planned_at_once() {
         };
         let begin = Instant::now();
         let settings = Settings::with(&args, &objects).expect("this can be followed");
-        // In a debug build; a hundredth of that in others.
+        // This is the limit of a debug build. A release build takes a hundredth.
         assert!(
             begin.elapsed() < Duration::from_secs(10),
             "{:?}",
@@ -407,7 +407,7 @@ fn a_large_cluster_is_planned_at_once() {
 }
 #[test]
 fn a_pod_is_reached_by_each_service_that_leads_there() {
-    // web is an endpoint as well: what it sends to the Service may come back to it.
+    // web is an endpoint as well, so its packets to the Service may come back to it.
     let settings = with_services("--src-pod web --dst-pod shop/cart");
     assert_eq!(
         pairs(&settings),
@@ -430,7 +430,7 @@ fn a_pod_is_reached_by_each_service_that_leads_there() {
     assert_eq!(names(&settings.destinations), ["shop/cart"]);
     assert_eq!(names(&settings.besides), ["default/web"]);
     assert_eq!(settings.services, [None, None]);
-    // By an address from outside, a pod's packets get the node's.
+    // A pod's packets to an external address get the node's address.
     let node = Some("node-a");
     assert_eq!(
         masqueraded(&settings),
@@ -500,7 +500,7 @@ fn what_leaves_the_cluster_may_have_its_nodes_address() {
         let all = masqueraded(&settings);
         assert_eq!(all, [(to.to_owned(), port, node)], "{line}");
     }
-    // Pods keep their addresses among each other.
+    // Packets between pods keep their addresses.
     for line in ["--dst-ip 10.244.2.99", "--dst 10.244.0.0/16"] {
         let settings = with_services(&format!("--src-pod web {line}"));
         assert_eq!(settings.masqueraded, [], "{line}");

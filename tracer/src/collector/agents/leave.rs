@@ -1,4 +1,4 @@
-//! Agents that leave nodes where no end of the follow is any more, and that come back.
+//! Agents leave nodes where the follow has no end any more, and come back with the next end.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,11 +12,11 @@ use tracing::info;
 use super::{Agent, Agents, Heard, Sent, reach::now};
 
 /// How long an agent stays on a node without an end. A pod that is replaced may come back to
-/// its node, and packets to its old address may still be on their way.
+/// its node, and packets to the pod's old address may still be on their way.
 pub(in crate::collector) const LINGER: Duration = Duration::from_secs(30);
 
-/// How long an agent still runs once its points no longer count as observed. Packets that passed
-/// the points before have then passed the node.
+/// How long an agent still runs once its points no longer count as observed. After this time,
+/// packets that passed the points before have left the node.
 const DEPARTURE: Duration = Duration::from_secs(2);
 
 /// Whether an agent stays on its node.
@@ -33,13 +33,13 @@ pub(super) enum Stay {
     Stopping,
     /// The agent has ended, and its programs are detached.
     Left,
-    /// The agent is started again.
+    /// The collector starts the agent again.
     Returning,
 }
 
 impl Agents {
-    /// Notes on which nodes the follow has no end now. Agents of other nodes that had left are
-    /// started again.
+    /// Notes on which nodes the follow has no end now. An agent that had left its node starts again
+    /// if the follow has an end there again.
     pub(in crate::collector) fn set_idle(&mut self, nodes: BTreeSet<String>) {
         self.idle = nodes;
         (0..self.agents.len()).for_each(|index| self.consider(index));
@@ -48,7 +48,7 @@ impl Agents {
     /// Decides whether an agent stays.
     pub(super) fn consider(&mut self, index: usize) {
         let agent = &mut self.agents[index];
-        // An agent in this process cannot be started again.
+        // The collector cannot start an agent in its own process again, so that agent stays.
         let Some(again) = &agent.again else {
             return;
         };
@@ -67,13 +67,13 @@ impl Agents {
         }
     }
 
-    /// Does what is due for an agent on a node without an end. Returns the change of an agent
-    /// that begins to leave.
+    /// Takes the next step of an agent on a node without an end, if the step is due. Returns the
+    /// change of an agent that begins to leave.
     pub(super) fn go_on_leaving(&mut self, index: usize) -> Option<Heard> {
         let agent = &mut self.agents[index];
         let node = &agent.hello.node;
         match agent.stay {
-            // An agent that is out of reach is considered again when it is back.
+            // For an agent that is out of reach, the wait begins again when the agent is back.
             Stay::Idle(since) if since.elapsed() >= LINGER && agent.running => {
                 info!("{node} has no end of the follow any more: its agent leaves");
                 agent.stay = Stay::Leaving(Instant::now());
@@ -92,7 +92,8 @@ impl Agents {
         }
     }
 
-    /// Notes that an agent has ended, if it was told to. Otherwise returns `false`.
+    /// Notes that an agent has ended, if the collector told the agent to stop. Otherwise returns
+    /// `false`.
     pub(super) fn has_left(&mut self, index: usize) -> bool {
         let agent = &mut self.agents[index];
         if agent.stay != Stay::Stopping {
@@ -100,27 +101,27 @@ impl Agents {
         }
         agent.running = false;
         agent.stay = Stay::Left;
-        // The agent's command ends, which may take a moment.
+        // Dropping the commands waits for the agent's command to end, so another thread does it.
         let commands = agent.commands.take();
         tokio::task::spawn_blocking(move || drop(commands));
         self.consider(index);
         true
     }
 
-    /// Looks after an agent later.
+    /// Sends [`Sent::Due`] for an agent after this time.
     fn remind(&self, index: usize, after: Duration) {
         let to = self.sender.clone();
         tokio::spawn(async move {
             sleep(after).await;
-            // A session that is over needs no word of it.
+            // A session that is over does not need the message.
             drop(to.send((index, Sent::Due)).await);
         });
     }
 }
 
 impl Agent {
-    /// Says that none of the agent's points is observed any more, by the collector's clock. The
-    /// agent's clock may differ from it within its bound.
+    /// Returns a batch that says that none of the agent's points is observed any more. The time is
+    /// early by the clock's error bound, because it comes from the collector's clock.
     fn leave(&mut self) -> Batch {
         let bound = u64::try_from(self.hello.clock_bound).unwrap_or_default();
         let points = self.hello.points.iter().enumerate();

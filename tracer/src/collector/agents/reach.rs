@@ -1,4 +1,4 @@
-//! How agents are reached: at first, again after they were cut off, and on nodes that had none.
+//! Reaches agents: at first, again after they were cut off, and on nodes that had none.
 
 use std::{io, thread, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Agents {
-    /// Starts an agent on a node that has none. It is tried until it is there.
+    /// Starts an agent on a node that has none, and tries again until the agent runs.
     pub(in crate::collector) fn join(&mut self, start: (Place, Start)) {
         let node = start.1.node.clone();
         self.joining.insert(node.clone(), None);
@@ -37,7 +37,8 @@ impl Agents {
                     Err(error) => Sent::Unreached(node.clone(), error.to_string()),
                 };
                 let is_there = matches!(sent, Sent::Joined(..));
-                // No agent's number matters here; a session that is over needs no word of it.
+                // The agent's index does not matter here. A session that is over does not need the
+                // message.
                 if to.send((0, sent)).await.is_err() || is_there {
                     return;
                 }
@@ -47,7 +48,7 @@ impl Agents {
         });
     }
 
-    /// Takes in an agent that was started while others were there. What it says of itself,
+    /// Takes in an agent that joins a running session. Returns the agent's description of itself,
     /// with points that are observed since now.
     pub(super) fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
         let index = self.agents.len();
@@ -57,7 +58,7 @@ impl Agents {
         for point in &mut agent.hello.points {
             point.since = now;
         }
-        // What was to be changed of its part meanwhile.
+        // The agent was started with the addresses that were known when it began to join.
         if let Some(look) = look
             && let Some(commands) = &agent.commands
         {
@@ -74,8 +75,8 @@ impl Agents {
         hello
     }
 
-    /// Goes on without an agent, while it is tried to reach it again. What there is to
-    /// hear of it, if it was there before.
+    /// Goes on without an agent, and tries to reach it again. Returns what the session has to know,
+    /// if the agent was running.
     pub(super) fn lose(
         &mut self,
         index: usize,
@@ -84,7 +85,7 @@ impl Agents {
         let node = self.agents[index].hello.node.clone();
         let agent = &mut self.agents[index];
         let was_running = std::mem::replace(&mut agent.running, false);
-        // One that comes and goes is not reached ever more often.
+        // An agent that comes and goes keeps its long pause.
         if was_running && agent.reached.elapsed() > LONGEST_PAUSE {
             agent.pause = PAUSE;
         }
@@ -115,7 +116,7 @@ impl Agents {
 
     /// Starts an agent again, after a pause.
     pub(super) fn reach_again(&mut self, index: usize, again: (Place, Start), pause: Duration) {
-        // The agent's command ends, which may take a moment.
+        // Dropping the commands waits for the agent's command to end, so another thread does it.
         let commands = self.agents[index].commands.take();
         let to = self.sender.clone();
         tokio::spawn(async move {
@@ -125,15 +126,15 @@ impl Agents {
                 ((_, start), Ok(link)) => Sent::Anew(Box::new(link), Box::new(start)),
                 (_, Err(error)) => Sent::Failed(error),
             };
-            // A session that is over needs no word of it.
+            // A session that is over does not need the message.
             drop(to.send((index, sent)).await);
         });
     }
 
-    /// Why an agent that has begun anew cannot go on for the one that was known.
+    /// Why an agent that has begun anew cannot continue for the known one.
     pub(super) fn refusal(&self, index: usize, anew: &Hello) -> Option<RemoteError> {
         let known = &self.agents[index].hello;
-        // Rows number streams as they do points.
+        // Rows have the same type for stream numbers as for point numbers.
         let too_many = |known: usize, more: usize| known.saturating_add(more) > MAX_POINTS;
         if known.drops.is_some() && anew.drops.is_none() {
             Some(RemoteError::NoDrops)
@@ -146,8 +147,8 @@ impl Agents {
         }
     }
 
-    /// Takes in an agent that has begun anew, which is a change of the one that was known.
-    /// `begun` is what it was started with: it is told what has changed since.
+    /// Takes in an agent that has begun anew, as a change of the known one. `begun` is its task at
+    /// its start. If the task has changed since, the agent is told the present one.
     pub(super) fn begin_anew(&mut self, index: usize, link: Link, begun: &Start) -> Batch {
         let agent = &mut self.agents[index];
         let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, now(&agent.hello));
@@ -179,12 +180,12 @@ pub(super) fn now(hello: &Hello) -> u64 {
     u64::try_from(now).unwrap_or_default()
 }
 
-/// Makes sure that agents can be started, on a thread of its own, too.
+/// Makes sure that agents can be started. A separate thread does this, because it blocks.
 pub(super) async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionError> {
     let starts = starts.to_vec();
     let (sender, prepared) = oneshot::channel();
     thread::spawn(move || drop(sender.send(link::prepare(&starts))));
-    // What has panicked is told of by the agents, which find the same.
+    // If the thread has panicked, starting the agents finds the same problem.
     prepared
         .await
         .unwrap_or(Ok(()))
@@ -201,15 +202,16 @@ async fn reach(start: (Place, Start)) -> Result<Link, SessionError> {
     })
 }
 
-/// Starts an agent on a thread of its own, which nobody has to wait for: if the process
-/// ends, the kernel detaches what is attached, and a remote agent ends with its input.
+/// Starts an agent on a separate thread, which nobody has to wait for. If the process ends, the
+/// kernel detaches its programs, and a remote agent ends when its input closes.
 pub(super) fn start_one(
     start: (Place, Start),
 ) -> impl Future<Output = ((Place, Start), Result<Link, LinkError>)> {
     info!("starting the agent of {}", start.1.node);
     let (sender, started) = oneshot::channel();
     let (place, request) = start.clone();
-    // Now, not when it is waited for: others start beside it. Nobody may wait any more.
+    // The thread starts at once, not when the future is polled, so that agents start in parallel.
+    // It is no error if nobody waits any more.
     thread::spawn(move || drop(sender.send(link::start(&place, &request))));
     async {
         let link = started.await.unwrap_or_else(|_| {
@@ -221,7 +223,7 @@ pub(super) fn start_one(
     }
 }
 
-/// Passes an agent's batches on, and says once that they end, or why.
+/// Passes an agent's batches on, and at last their end, or the error that ended them.
 pub(super) async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(usize, Sent)>) {
     while let Some(next) = from.next().await {
         let (sent, failed) = match next {
@@ -232,6 +234,6 @@ pub(super) async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(u
             return;
         }
     }
-    // A session that is over needs no word of it.
+    // A session that is over does not need the message.
     let _: Result<(), _> = to.send((agent, Sent::Ended)).await;
 }

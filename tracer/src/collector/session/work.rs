@@ -1,4 +1,4 @@
-//! What a session does with what comes from its agents, and when time passes.
+//! The work of a session on its agents' messages, and on its timers.
 
 use tokio::time::Instant;
 use tracer_core::{

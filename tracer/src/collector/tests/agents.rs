@@ -1,4 +1,4 @@
-//! What agents are told that begin anew, or come later.
+//! The commands that agents get when they begin anew, or come later.
 
 use std::{collections::BTreeSet, sync::mpsc as std_mpsc, time::Duration};
 
@@ -19,7 +19,7 @@ struct Line(std_mpsc::Sender<Command>);
 
 impl Commander for Line {
     fn send(&self, command: Command) {
-        // An agent that is gone takes none.
+        // An agent that is gone takes no commands.
         let _: Result<(), _> = self.0.send(command);
     }
 }
@@ -45,8 +45,8 @@ fn start(node: &str, pod: [u8; 4]) -> Start {
     }
 }
 
-/// What an agent is told that was begun with a pod, when it comes after a follow has gone
-/// on to another pod.
+/// The commands for an agent that was started with one pod, and answers after the follow has
+/// changed to another pod.
 async fn told(begun: [u8; 4], changed: [u8; 4]) -> Vec<Command> {
     let hello = beginning().nodes[0].clone();
     let old = start(&hello.node, begun);
@@ -93,7 +93,7 @@ async fn one_that_begins_anew_hears_what_has_changed_meanwhile() {
     assert_eq!(told(before, now).await, [look]);
 }
 
-/// An agent is started on a node that has none, and told what has changed until it is there.
+/// A node without an agent gets one, which hears of changes that came before it answered.
 #[tokio::test]
 async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
     let mut hello = beginning().nodes[0].clone();
@@ -101,7 +101,7 @@ async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
     let (sender, inbox) = mpsc::channel(4);
     let (mut agents, _) = Agents::new(Vec::new(), sender.clone(), inbox);
     let first = start("node-new", [10, 244, 3, 5]);
-    // This command leads nowhere, which is told, and tried again.
+    // This command leads nowhere. The session is told, and tries again.
     agents.join((Place::Exec("false".to_owned()), first.clone()));
     let heard = agents.next().await.expect("the follow goes on");
     let (_, Heard::Unreached(node, why)) = heard else {
@@ -129,7 +129,7 @@ async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
         }
     };
     assert_eq!(known.points.len(), hello.points.len());
-    // What passed before it came was not observed.
+    // Nothing observed the packets before the agent came.
     assert!(known.points.iter().all(|point| point.since > 0));
     assert_eq!(
         commands.try_iter().collect::<Vec<_>>(),
@@ -137,8 +137,8 @@ async fn one_that_comes_later_hears_what_has_changed_meanwhile() {
     );
 }
 
-/// All agents of a laptop that sleeps are lost at once. The follow goes on for some time without
-/// any, and then says why.
+/// A laptop that sleeps loses all agents at once. The follow goes on for some time without any
+/// agent, and then says why it ends.
 #[tokio::test(start_paused = true)]
 async fn a_session_without_agents_ends_after_some_time() {
     let hello = beginning().nodes[0].clone();
@@ -169,7 +169,7 @@ async fn a_session_without_agents_ends_after_some_time() {
     );
 }
 
-/// One agent that can be started again, its commands, and the way to its collector.
+/// An agent that the collector can start again, its commands, and the sender to its collector.
 fn one_agent() -> (
     Agents,
     mpsc::Sender<(usize, Sent)>,
@@ -188,7 +188,7 @@ fn one_agent() -> (
     (agents, sender, commands)
 }
 
-/// Lets time pass in which nothing is heard.
+/// Lets time pass, and checks that no event comes.
 async fn hear_nothing(agents: &mut Agents, long: Duration) {
     let heard = timeout(long, agents.next()).await;
     assert!(heard.is_err(), "something was heard");
@@ -210,13 +210,13 @@ async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
     assert!(change.leaves);
     assert_eq!(change.gone, Vec::from_iter(0..hello.points.len()));
     assert_eq!(change.drops, Some(Vec::new()));
-    // It goes on until what passed before has arrived, and is then told to stop.
+    // The agent runs until earlier packets have arrived. Then the collector tells it to stop.
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
     hear_nothing(&mut agents, Duration::from_secs(9)).await;
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), [Command::Stop]);
     let ended = sender.send((0, Sent::Ended)).await;
     assert!(ended.is_ok(), "they are there");
-    // It is not tried to start it again while no end is there.
+    // The collector does not start the agent again while the node has no end.
     hear_nothing(&mut agents, 2 * LINGER).await;
 
     agents.set_idle(BTreeSet::new());
@@ -252,13 +252,13 @@ async fn one_whose_node_has_an_end_again_in_time_stays() {
     hear_nothing(&mut agents, LINGER / 2).await;
     agents.set_idle(BTreeSet::new());
     hear_nothing(&mut agents, LINGER / 4).await;
-    // From now on, it waits as long as before.
+    // The agent waits for the whole time again.
     agents.set_idle(idle);
     hear_nothing(&mut agents, LINGER / 2).await;
     agents.set_idle(BTreeSet::new());
     hear_nothing(&mut agents, 2 * LINGER).await;
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
-    // It was not told to stop, so its end is a loss.
+    // The collector did not tell the agent to stop, so the session loses the agent.
     assert!(
         sender.send((0, Sent::Ended)).await.is_ok(),
         "they are there"

@@ -1,5 +1,5 @@
-//! How what agents see gets to the collector: in batches, in any order that
-//! watermarks allow, and not all of it.
+//! Delivers what agents see to the collector: in batches, in any order that watermarks allow, and
+//! with losses.
 
 use std::io;
 
@@ -17,10 +17,10 @@ use tracer_core::{
 
 use super::world::{DROPS, Event, HOPS, MS, S, STREAMS, Sight, World, beginning};
 
-/// After the last event: the hold time is over, and all is reported.
+/// Time after the last event, in which the hold time ends and all is reported.
 const REST: i64 = 12 * S;
 
-/// Choices, made beforehand: shrunk, they are zeros.
+/// Choices that are made beforehand. Shrinking makes them zeros.
 #[derive(Clone, Debug)]
 pub(super) struct Choices {
     pub(super) made: Vec<u16>,
@@ -35,12 +35,12 @@ impl Choices {
     }
 }
 
-/// Whether, and how, losses become known.
+/// When agents report losses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reports {
-    /// Now and then, with what was lost since.
+    /// Now and then, with the losses since the last report.
     Honest,
-    /// Now and then, and they do not know what was lost.
+    /// Now and then, without the losses.
     Blind,
     /// At the very end.
     Final,
@@ -72,7 +72,7 @@ impl View for Shown {
     }
 }
 
-/// Hands what agents saw to a collector. `lost`: which of the events are.
+/// Hands what agents saw to a collector. `lost` says which of the events are lost.
 pub(super) fn deliver(
     world: &World,
     lost: &[bool],
@@ -93,7 +93,7 @@ pub(super) fn deliver(
     shown
 }
 
-/// What agents send, in an order in which it may come.
+/// The agents' batches, in a possible order of arrival.
 pub(super) fn sent(
     world: &World,
     lost: &[bool],
@@ -107,7 +107,7 @@ pub(super) fn sent(
         }
     }
     let mut sent = Vec::new();
-    // Each stream is in order; between them there is none.
+    // Each stream is in order, but no order holds between streams.
     streams.iter_mut().for_each(|batches| batches.reverse());
     while !streams.is_empty() {
         let chosen = choices.below(streams.len());
@@ -150,7 +150,7 @@ fn batches(
     while now < end {
         now += i64::try_from(choices.below(600)).expect("small") * MS + MS;
         let is_last = now >= end;
-        // What comes later may be sent before, as CPUs take turns.
+        // A later event may be sent earlier, because each CPU has its own order.
         let mut events = Vec::new();
         for (index, event) in kept.iter().enumerate() {
             let soon = event.time < now + 5 * MS && choices.below(3) == 0;
@@ -190,7 +190,7 @@ fn batches(
     batches
 }
 
-/// What an agent reports of its stream, having counted these events.
+/// An agent's report on its stream, after these events.
 fn report<'a>(
     stream: usize,
     time: u64,

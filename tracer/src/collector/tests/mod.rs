@@ -1,5 +1,5 @@
-//! What must hold of a whole follow, whatever was sent, however it fared, and
-//! in whatever order what of it gets to the collector.
+//! Properties of whole follows, for any packets with any fate, and for any order in which events
+//! reach the collector.
 
 mod agents;
 mod delivery;
@@ -27,7 +27,7 @@ fn choices() -> impl Strategy<Value = Choices> {
     made.prop_map(|made| Choices { made, next: 0 })
 }
 
-/// Which events are lost: at random, or all of a kind.
+/// The events that are lost: random ones, or all of a kind.
 fn losses() -> impl Strategy<Value = Vec<bool>> {
     (1_u32..100).prop_flat_map(|percent| {
         let lost = prop::bool::weighted(f64::from(percent) / 100.0);
@@ -35,8 +35,8 @@ fn losses() -> impl Strategy<Value = Vec<bool>> {
     })
 }
 
-/// Journeys as JSON, in the order of their numbers. Evidence is left out: it
-/// quotes counters, as agents happened to tell of them last.
+/// Journeys as JSON, in the order of their numbers. Evidence is left out, because it quotes the
+/// counters of the agents' latest reports.
 fn json(shown: &Shown) -> Vec<String> {
     let scene = Scene {
         nodes: beginning().nodes.into(),
@@ -59,7 +59,7 @@ fn json(shown: &Shown) -> Vec<String> {
     lines
 }
 
-/// Whether nothing is said that is not so.
+/// Checks that every claim is true.
 ///
 /// Packets that are exactly alike can be compared by their number only.
 fn nothing_is_claimed_that_is_not_so(world: &World, shown: &Shown) -> TestCaseResult {
@@ -111,7 +111,7 @@ fn nothing_is_claimed_that_is_not_so(world: &World, shown: &Shown) -> TestCaseRe
 }
 
 proptest! {
-    /// Batches of streams come in any order, and events in a batch as well.
+    /// Streams' batches come in any order, and so do the events in a batch.
     #[test]
     fn any_order_that_watermarks_allow_gives_the_same_journeys(
         world in world(),
@@ -135,8 +135,7 @@ proptest! {
         nothing_is_claimed_that_is_not_so(&world, &shown)?;
     }
 
-    /// Any subset of events, of hops and of drops, is lost, and the agents'
-    /// counters say so.
+    /// Any subset of events, hops as well as drops, is lost, and the agents' counters say so.
     #[test]
     fn what_is_lost_never_turns_a_verdict_into_another(
         world in world(),

@@ -1,5 +1,5 @@
-//! What must hold of recordings of which not all is there, or that were made
-//! apart: nothing is said that the whole would not say.
+//! Properties of recordings that are incomplete, or were made separately: they lead to no claim
+//! that the whole would not make.
 
 use std::{
     env, fs,
@@ -42,7 +42,7 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        // What cannot be removed is in the system's directory for such.
+        // If the directory cannot be removed, it stays in the system's temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -72,7 +72,7 @@ fn head(recording: u64) -> Head {
     }
 }
 
-/// The recording of one node, as its clock tells, which is ahead by so much.
+/// The head of one node's recording, by the node's clock, which is ahead by `ahead` ns.
 fn head_of(node: usize, ahead: i64) -> Head {
     let mut head = head(u64::try_from(node).expect("small"));
     head.nodes = vec![head.nodes[node].clone()];
@@ -81,7 +81,7 @@ fn head_of(node: usize, ahead: i64) -> Head {
     head
 }
 
-/// Records, in pieces that end where `ends` says; returns the pieces.
+/// Records in pieces that end where `ends` says. Returns the pieces.
 fn record(
     path: &Path,
     head: Head,
@@ -110,7 +110,7 @@ fn record(
     (0..written.files).map(named).collect()
 }
 
-/// Cuts a file somewhere behind its head.
+/// Cuts a file somewhere after its head.
 fn cut(path: &Path, part: usize) {
     let bytes = fs::read(path).expect("a file");
     let sound = |len: usize| crate::store::Reader::new(path, &bytes[..len]).is_ok();
@@ -130,7 +130,7 @@ pub(super) fn shown(paths: &[PathBuf]) -> Shown {
     shown
 }
 
-/// What one node sends.
+/// The batches of one node.
 fn of_node(sent: &[(usize, Batch)], node: usize) -> Vec<(usize, Batch)> {
     let own = sent.iter().filter(|(agent, _)| *agent == node);
     own.map(|(_, batch)| (0, batch.clone())).collect()
@@ -140,9 +140,8 @@ fn all_of(world: &World, choices: &mut Choices) -> Vec<(usize, Batch)> {
     sent(world, &[], Reports::Honest, choices)
 }
 
-/// What a node sends in these seconds after the start, if a packet is sent from
-/// pod to pod every tenth of one, and the node sees it at these points, so much
-/// later, ns.
+/// The batches of a node in these seconds after the start. A pod sends a packet to the other pod
+/// every tenth of a second. `seen` has the node's points, and the delay of each, ns.
 fn steady(node: usize, seconds: Range<i64>, seen: &[(usize, i64)]) -> Vec<(usize, Batch)> {
     let offset = beginning().nodes[node].realtime_offset;
     let clock = |time: i64| u64::try_from(START + time - offset).expect("later than the boot");
@@ -190,8 +189,8 @@ fn steady(node: usize, seconds: Range<i64>, seen: &[(usize, i64)]) -> Vec<(usize
     batches
 }
 
-/// Nobody knows what became of packets that leave the first node after the other node's
-/// recording has ended.
+/// The fate of packets is unknown if they leave the first node after the end of the other node's
+/// recording.
 #[test]
 fn nothing_is_lost_where_nobody_looked_any_more() {
     let files = Files::new();
@@ -213,8 +212,7 @@ fn nothing_is_lost_where_nobody_looked_any_more() {
     }
 }
 
-/// Clocks that differ by as much as is waited for, and a packet that takes a
-/// while.
+/// Clocks that differ by nearly the hold time, and packets that are 300 ms on their way.
 #[test]
 fn clocks_that_differ_by_the_hold_time_do_not_lose_packets() {
     for ahead in [-1_900 * MS, 1_900 * MS] {
@@ -234,13 +232,13 @@ fn clocks_that_differ_by_the_hold_time_do_not_lose_packets() {
             whole += usize::from(journey.steps.len() == 4);
         }
         assert!(delivered > 200, "{delivered} of 300, {ahead} ns apart");
-        // One that arrives before it is sent is shown once it has arrived.
+        // A packet that arrives before it is sent is shown once it has arrived.
         assert!(ahead < 0 || whole > 200, "{whole} of 300, {ahead} ns apart");
     }
 }
 
-/// Whether it is cut or ends well, a recording that is there for a part of the
-/// time only does not make the rest wait for it.
+/// A recording of only a part of the time does not hold up the other one, whether it is cut or ends
+/// well.
 #[test]
 fn recordings_of_unequal_length_are_not_kept_in_memory() {
     for is_cut in [false, true] {
@@ -273,7 +271,7 @@ fn recordings_of_unequal_length_are_not_kept_in_memory() {
             core.show(reader).expect("memory");
             most = most.max(core.held());
         }
-        // One a tenth of a second, each for twice the hold time, and some more.
+        // Ten packets a second, each held for twice the hold time, and some more.
         assert!((100..400).contains(&most), "{most}, cut: {is_cut}");
         assert!(shown.journeys.len() > 5_800, "{}", shown.journeys.len());
     }
@@ -308,8 +306,8 @@ proptest! {
         nothing_is_claimed_that_is_not_so(&world, &shown(&pieces[first..last]))?;
     }
 
-    /// Clocks differ by less than the hold time; one began later, or ended
-    /// sooner, or is cut, or all is there.
+    /// Clocks differ by less than the hold time. One recording may begin later, end sooner, or be
+    /// cut.
     #[test]
     fn recordings_made_apart_say_what_is_so(
         world in world(),
@@ -324,7 +322,7 @@ proptest! {
             let path = files.0.join(format!("{node}.arrows"));
             let own = of_node(&sent, node);
             let mut head = head_of(node, ahead);
-            // So that much is waited for in vain before the end.
+            // The hold time is longer than the clocks' difference.
             head.hold = 2 * S;
             let mut pieces = record(&path, head, &own, || choices.below(6) == 0);
             if part < 150 {

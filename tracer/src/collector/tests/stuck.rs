@@ -1,5 +1,5 @@
-//! A follow of which one agent gets stuck: it moves no watermark any more, or reports
-//! no losses, or only does not end. Time is tokio's and does not pass by itself.
+//! Follows with one agent that gets stuck: its watermark stays, it reports no losses, or it does
+//! not end. Tokio's clock is paused, so time passes only while all tasks wait.
 
 use std::{
     collections::BTreeMap,
@@ -38,39 +38,39 @@ use crate::{
     store::Rotation,
 };
 
-/// How long journeys are waited for.
+/// The hold time of the follow.
 const HOLD: Duration = Duration::from_secs(1);
 
-/// From when on the second node's agent is stuck, after the beginning.
+/// When the second node's agent gets stuck, after the beginning.
 const STUCK: Duration = Duration::from_secs(5);
 
-/// From when on it has too many points: late, for each journey looks through them.
+/// When that agent gets too many points: late, because each journey searches all points.
 const CROWDED: Duration = Duration::from_secs(36);
 
-/// How long the follow takes, until it is told to stop.
+/// Duration of the follow, until it is told to stop.
 const FOLLOW: Duration = Duration::from_secs(40);
 
-/// A pod beside the first, and its point.
+/// Another pod on the first node, and its point.
 const BESIDE: [u8; 4] = [10, 244, 1, 6];
 const TO_BESIDE: usize = 4;
 
-/// What an agent does not do once it is stuck.
+/// The ways in which an agent is stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stuck {
-    /// Its hops' stream sends nothing.
+    /// The stream of its hops sends nothing.
     Silent,
-    /// Its hops' stream sends hops and watermarks, and no report.
+    /// The stream of its hops sends hops and watermarks, and no reports.
     Unreporting,
-    /// It sends everything; like the others, it does not end.
+    /// The agent sends everything, and does not end.
     Unending,
-    /// It never answers at all.
+    /// The agent never answers at all.
     Dead,
-    /// It has more points than can be numbered, twice, and sees packets at the last.
+    /// The agent has more points than can be numbered, twice, and sees packets at the last point.
     Crowded,
 }
 
-/// Packets are sent in turn: to the pod beside, to the other node, and to the other
-/// node where they do not arrive.
+/// Packets go in turn to the other pod of the first node, to the second node, and to the second
+/// node without arriving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Beside,
@@ -78,14 +78,14 @@ enum Way {
     Lost,
 }
 
-/// What is sent at a multiple of this time.
+/// The time between two packets, ns.
 const EVERY: i64 = 100 * MS;
 
 fn way(number: i64) -> Way {
     [Way::Beside, Way::Across, Way::Lost][usize::try_from(number % 3).expect("small")]
 }
 
-/// The number of the packet of a journey, by which it is known.
+/// The number of a journey's packet, which identifies it.
 fn number(journey: &Journey) -> i64 {
     journey.packet.ip_id.expect("all have one").into()
 }
@@ -94,25 +94,25 @@ struct Line(mpsc::UnboundedSender<Command>);
 
 impl Commander for Line {
     fn send(&self, command: Command) {
-        // An agent that is gone takes none.
+        // An agent that is gone takes no commands.
         let _: Result<(), _> = self.0.send(command);
     }
 }
 
-/// An agent that sees what its node's points are passed by.
+/// An agent that sees the packets that pass its node's points.
 struct Fake {
     node: usize,
     stuck: Option<Stuck>,
     begin: Instant,
-    /// Packets that it has seen.
+    /// The number of packets that the agent has seen.
     seen: i64,
-    /// Points that have come.
+    /// The number of the node's points.
     points: usize,
     to: mpsc::Sender<(usize, Sent)>,
 }
 
 impl Fake {
-    /// Its clock, ns: it was booted 5 s before the beginning.
+    /// The agent's clock, ns. The node booted 5 s before the beginning.
     fn now(&self) -> i64 {
         5 * S + i64::try_from(self.begin.elapsed().as_nanos()).expect("small")
     }
@@ -182,7 +182,7 @@ impl Fake {
         }
     }
 
-    /// What passed its points since it was last asked.
+    /// The hops at its points since the last call.
     fn hops(&mut self, now: i64) -> Vec<Hop> {
         let mut hops = Vec::new();
         while 5 * S + (self.seen + 1) * EVERY + 2 * MS < now {
@@ -234,13 +234,13 @@ impl Fake {
     }
 }
 
-/// What is shown, and when, after the beginning.
+/// What the view got, and when, after the beginning.
 struct Timed {
     shown: Shown,
     begin: Instant,
     times: Vec<Duration>,
     started: usize,
-    /// What was noted on nodes.
+    /// The notes on nodes.
     notes: Vec<String>,
 }
 
@@ -276,22 +276,22 @@ impl View for Timed {
     }
 }
 
-/// What came of a follow.
+/// The result of a follow.
 struct Followed {
     result: Result<Outcome, SessionError>,
     view: Timed,
     notices: Vec<String>,
-    /// When it ended, after the beginning.
+    /// When the follow ended, after the beginning.
     end: Duration,
 }
 
-/// Follows for so long, while the second agent is stuck so.
+/// Runs a follow for the time `long`, in which the second agent is stuck.
 async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followed {
     let begin = Instant::now();
     let (sender, batches) = mpsc::channel(2);
     let mut hellos = beginning().nodes;
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("later");
-    // Packets pass after the follow has begun, which is when this real clock says.
+    // Packets must pass after the follow has begun, and the follow begins by the real clock.
     let offset = i64::try_from(unix.as_nanos()).expect("this century") - 4 * S;
     let mut commands: Vec<Box<dyn Commander>> = Vec::new();
     for (node, hello) in hellos.iter_mut().enumerate() {
@@ -372,12 +372,12 @@ async fn followed(stuck: Stuck, long: Duration, write: Option<Write>) -> Followe
     }
 }
 
-/// How many of the lines say so.
+/// The number of lines that contain `what`.
 fn said(notices: &[String], what: &str) -> usize {
     notices.iter().filter(|line| line.contains(what)).count()
 }
 
-/// What must hold whichever way the agent is stuck.
+/// Checks what holds however the agent is stuck.
 async fn goes_on_without(stuck: Stuck, is_unknown: impl Fn(Way) -> bool) {
     let files = Files::new();
     let path = files.0.join("a.arrows");
@@ -461,7 +461,7 @@ async fn more_points_than_have_numbers_are_left_out_and_it_is_said() {
     goes_on_without(Stuck::Crowded, |_| false).await;
 }
 
-/// Nobody waits for an agent that does not arm once it is to stop.
+/// A follow that is told to stop does not wait for an agent that never arms.
 #[tokio::test(start_paused = true)]
 async fn stop_is_heard_before_all_points_are_observed() {
     let soon = Duration::from_secs(3);

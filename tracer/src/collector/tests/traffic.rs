@@ -1,5 +1,5 @@
-//! Traffic that looks real: what is sent and how it fares is chosen, what
-//! agents see of it follows from that.
+//! Traffic that looks real. The tests choose what is sent and its fate, and the agents' events
+//! follow from that.
 
 mod stream;
 
@@ -18,22 +18,21 @@ use super::world::{
 /// What a pod sends.
 #[derive(Clone, Copy, Debug)]
 enum What {
-    /// A TCP super-packet of so many segments, which the wire cuts.
+    /// A TCP super-packet with this number of segments, which the NIC cuts into segments.
     Data(u32),
-    /// The last one again.
+    /// The last super-packet again.
     Retransmission,
-    /// One that is like no other.
+    /// A datagram unlike all others.
     Datagram,
-    /// The same as the last datagram of this kind.
+    /// A datagram like all others of this kind.
     Twin,
-    /// One in so many fragments.
+    /// A datagram in this number of fragments.
     Fragments(u16),
-    /// An echo request. If it gets there it is answered, and the answer fares
-    /// like this.
+    /// An echo request. If the request arrives, the receiver answers, and the reply has this fate.
     Ping(Fate),
 }
 
-/// How it fares.
+/// The fate of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Arrives,
@@ -41,11 +40,11 @@ enum Fate {
     Flooded,
     /// Dropped in the sender's pod, before any point.
     DroppedFirst,
-    /// Dropped on this one of the two nodes on its way.
+    /// Dropped on one of the two nodes on its way.
     DroppedOn(usize),
     /// Waits on the first node for a neighbour that never answers.
     NoNeighbour,
-    /// Lost on the wire; of TCP data the last segment only.
+    /// Lost on the wire. Of TCP data, only the last segment is lost.
     Lost,
     /// Dropped by the receiver's pod.
     DroppedInside,
@@ -56,7 +55,7 @@ struct Send {
     from: usize,
     what: What,
     fate: Fate,
-    /// How long after the one before, ns.
+    /// The time since the packet before, ns.
     pause: i64,
 }
 
@@ -94,7 +93,7 @@ fn send() -> impl Strategy<Value = Send> {
     })
 }
 
-/// Some traffic. The second node's clock is wrong by up to some milliseconds.
+/// Some traffic. The second node's clock is off by up to 5 ms.
 pub(super) fn world() -> impl Strategy<Value = World> {
     let skew = prop_oneof![Just(0_i64), -5 * MS..5 * MS];
     (prop::collection::vec(send(), 1..25), skew).prop_map(|(sends, skew)| {
@@ -118,20 +117,20 @@ struct Maker {
     now: i64,
     events: BTreeMap<i64, Event>,
     truth: HashMap<Unit, Truth>,
-    /// Distinguishes packets.
+    /// A number that distinguishes packets.
     number: u32,
-    /// By sender: the next byte, and the last super-packet.
+    /// The next byte of each sender, and its last super-packet.
     sent: [u32; 2],
     last: [(u32, u32); 2],
-    /// By sender: segments that its receiver has got, by their first byte.
+    /// The segments of each sender that have arrived, by their first byte.
     got: [BTreeSet<u32>; 2],
-    /// By sender: what its receiver has acknowledged last, and the timestamp that
-    /// it echoes (RFC 7323, 4.3).
+    /// What each sender's receiver has acknowledged last, and the timestamp that the receiver
+    /// echoes (RFC 7323, 4.3).
     acked: [u32; 2],
     recent: [u32; 2],
-    /// What receivers are yet to get and to acknowledge, by when.
+    /// Later actions of receivers, by time.
     due: BTreeMap<i64, Due>,
-    /// By node: from when on buffers are free again.
+    /// When each node's buffers become free again.
     buffers: [BTreeMap<u64, i64>; 2],
 }
 
@@ -173,7 +172,7 @@ impl Maker {
         }
     }
 
-    /// Sends a packet; says when its receiver got it.
+    /// Sends a packet. Returns the time of its arrival, if it arrives.
     fn one(&mut self, start: i64, from: usize, packet: &Packet, fate: Fate) -> Option<i64> {
         let truth = self.truth.entry(Unit::of(packet).remove(0)).or_default();
         match fate {
@@ -190,7 +189,8 @@ impl Maker {
         self.arrive(time, from, packet, fate)
     }
 
-    /// Shows a packet on its first node. When it left that, if it did.
+    /// Adds a packet's events on its first node. Returns the time when the packet leaves the node,
+    /// if it does.
     fn leave(
         &mut self,
         start: i64,
@@ -211,7 +211,7 @@ impl Maker {
         Some(end)
     }
 
-    /// Shows a packet on its second node. When its receiver got it, if it did.
+    /// Adds a packet's events on its second node. Returns the time of its arrival, if it arrives.
     fn arrive(&mut self, start: i64, from: usize, packet: &Packet, fate: Fate) -> Option<i64> {
         if fate == Fate::Lost {
             return None;
@@ -237,7 +237,7 @@ impl Maker {
         Some(end)
     }
 
-    /// Sends a datagram in fragments. The receiver's pod drops it whole.
+    /// Sends a datagram in fragments. The receiver's pod drops only whole datagrams.
     fn fragments(&mut self, from: usize, count: u16, fate: Fate) {
         let start = self.now;
         let whole = datagram(from, self.number, 0);
@@ -270,7 +270,7 @@ impl Maker {
         }
     }
 
-    /// The lowest buffer of a node that is free at `from`; it is until `to`.
+    /// The lowest buffer of a node that is free at `from`. The packet has the buffer until `to`.
     fn buffer(&mut self, node: usize, from: i64, to: i64) -> u64 {
         let buffers = &mut self.buffers[node];
         let free = (1..).find(|skb| buffers.get(skb).is_none_or(|until| *until < from));
@@ -318,7 +318,7 @@ impl Maker {
         self.event(node, time, Sight::Freed(Box::new(freed)));
     }
 
-    /// Adds an event, at the next time that no other has.
+    /// Adds an event, at the next time that has no other event.
     fn event(&mut self, node: usize, time: i64, sight: Sight) {
         let mut time = time + if node == 1 { self.skew } else { 0 };
         while self.events.contains_key(&time) {

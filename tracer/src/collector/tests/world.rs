@@ -1,7 +1,7 @@
-//! Two nodes with a pod each, and what is true of the packets between them.
+//! Two nodes with a pod each, and the truth about the packets between them.
 //!
-//! Everything is known here, as it never is outside: when each packet passed
-//! which point, where it ended, and what of that agents could see.
+//! The tests know everything that nobody knows outside: when each packet passed which point, where
+//! it ended, and which of these events agents could see.
 
 use std::{collections::HashMap, fmt, net::IpAddr, ops::Range};
 
@@ -35,13 +35,13 @@ pub(super) const US: i64 = 1_000;
 pub(super) const MS: i64 = 1_000 * US;
 pub(super) const S: i64 = 1_000 * MS;
 
-/// When all begins, Unix time, ns.
+/// The beginning of the follow, Unix time, ns.
 pub(super) const START: i64 = 1_772_368_496 * S;
 
-/// Bytes of a TCP segment. All data is cut here.
+/// Size of a TCP segment, bytes. All data is cut into such segments.
 pub(super) const SEGMENT: u32 = 1000;
 
-/// What an agent sees, at a time of its own clock as Unix time, ns.
+/// An event that an agent sees, at a time of the agent's clock as Unix time, ns.
 #[derive(Clone, Debug)]
 pub(super) struct Event {
     pub(super) node: usize,
@@ -68,7 +68,7 @@ impl Event {
     }
 }
 
-/// What cannot fare differently: a packet, or a segment of TCP data.
+/// The unit that has one fate: a packet, or a segment of TCP data.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Unit(Packet);
 
@@ -96,23 +96,23 @@ impl Unit {
     }
 }
 
-/// How many of the same unit fared how.
+/// The numbers of equal units by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Truth {
-    /// Got to their receiver.
+    /// Units that reached their receiver.
     pub(super) delivered: u32,
-    /// Handed to the receiver's pod, and dropped there.
+    /// Units that reached the receiver's pod, and were dropped there.
     pub(super) dropped_inside: u32,
-    /// Dropped, or lost, before.
+    /// Units that were dropped or lost before.
     pub(super) gone: u32,
 }
 
-/// What happened.
+/// Traffic with its events and its truth.
 #[derive(Clone, Default)]
 pub(super) struct World {
-    /// What was sent, from which all else follows.
+    /// A description of what was sent, which determines everything else.
     pub(super) story: String,
-    /// In order of the nodes' clocks; no two at the same time.
+    /// In the order of the nodes' clocks. No two events have the same time.
     pub(super) events: Vec<Event>,
     pub(super) truth: HashMap<Unit, Truth>,
 }
@@ -124,7 +124,7 @@ impl fmt::Debug for World {
 }
 
 impl World {
-    /// When it begins and ends, ns.
+    /// The times of the beginning and the end, ns.
     pub(super) fn span(&self) -> Range<i64> {
         let last = self.events.last().map_or(START, |event| event.time);
         START..last + 1
@@ -148,8 +148,8 @@ fn point(role: Role, direction: Direction, interface: &str, address: [u8; 4]) ->
     }
 }
 
-/// What is known before the first batch: two agents on two kernels, which
-/// watch veth and uplink, and drops everywhere.
+/// The beginning of a follow with two agents on two kernels, which observe the veths and the
+/// uplinks, and drops everywhere.
 pub(super) fn beginning() -> Beginning {
     let nodes = ["node-a", "node-b"];
     let hello = |index: usize| Hello {
@@ -197,7 +197,7 @@ pub(super) fn beginning() -> Beginning {
     }
 }
 
-/// A packet at a point, `from` being the node that it comes from.
+/// The hop of a packet at a point. `from` is the node that the packet comes from.
 pub(super) fn hop(point: usize, skb: u64, from: usize, segments: u32, packet: &Packet) -> Hop {
     let wrapped = point == IN || point == OUT;
     Hop {

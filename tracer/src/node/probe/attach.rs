@@ -1,4 +1,4 @@
-//! Loading the programs of a probe, and attaching them.
+//! Loads and attaches the programs of a probe.
 
 use aya::{
     Ebpf,
@@ -18,17 +18,16 @@ use crate::node::{
     hook::{self, At, Candidate, Device},
 };
 
-/// The programs that [`Probe::load_closer`] and [`Probe::load_xdp`] load, and where they go.
+/// The closers of tc and XDP, each with the program array that makes tail calls possible.
 const CLOSER: [&str; 2] = ["tracer_closer", "CLOSER"];
 const XDP_CLOSER: [&str; 2] = ["tracer_xdp_closer", "XDP_CLOSER"];
-/// The program for XDP.
+/// The program that is attached to XDP.
 const XDP: &str = "tracer_xdp";
 
 impl Probe {
-    /// Attaches to one direction of an interface, before all other programs
-    /// there. `l2` says whether its packets begin with an Ethernet header,
-    /// `number` is what its hops will be called. Returns the point, with the foreign programs
-    /// found there.
+    /// Attaches to one direction of an interface, before all other programs there. `l2` says
+    /// whether the interface's packets begin with an Ethernet header, and `number` is the point
+    /// number of its hops. Returns the point, with the foreign programs at the interface.
     pub(in crate::node) fn attach(
         &mut self,
         point: &Point,
@@ -63,11 +62,11 @@ impl Probe {
         Ok(point)
     }
 
-    /// Asks again for the foreign programs at tc. A point where others run than before is a
-    /// new one, numbered from `first`, and the one before is gone.
+    /// Asks again for the foreign programs at tc. A point whose foreign programs have changed is
+    /// replaced by a new point. New points are numbered from `first`.
     ///
     /// # Errors
-    /// If the kernel does not say what is still attached.
+    /// If the kernel does not list tracer's attached programs.
     pub(in crate::node) fn ask_for_others(&mut self, first: usize) -> Result<Change, NodeError> {
         let mut change = Change::default();
         self.gone()?;
@@ -87,11 +86,12 @@ impl Probe {
                 name: &point.interface,
                 index: ifindex,
             };
-            // Where the kernel does not say, all is as it was.
+            // Without an answer of the kernel, the point stays as it is.
             let Ok(mut foreign) = hook::foreign(device, direction) else {
                 continue;
             };
-            // Without CAP_SYS_ADMIN these have no names that would tell.
+            // Without CAP_SYS_ADMIN, the kernel tells no names, so only the ids show which programs
+            // are tracer's own.
             foreign.retain(|program| !own.contains(&program.id));
             if are_same(&foreign, &point.foreign) {
                 continue;
@@ -119,8 +119,8 @@ impl Probe {
         Ok(change)
     }
 
-    /// Attaches to XDP of an interface, if that is wanted there and not so already. `l2`
-    /// and `number` are as in [`Probe::attach`]. Returns the hook's name, or why it is not to be.
+    /// Attaches to XDP of an interface, if XDP is wanted there and not attached yet. `l2` and
+    /// `number` are as in [`Probe::attach`]. Returns the hook's name, or the reason against it.
     pub(in crate::node) fn attach_xdp(
         &mut self,
         point: &Point,
@@ -132,7 +132,7 @@ impl Probe {
             name: &point.interface,
             index: point.ifindex,
         };
-        // Whoever has attached again to tc has it still.
+        // An interface that gets its tc programs again still has its XDP program.
         if matches!(self.xdp.holds(device), Ok(true)) {
             return None;
         }
@@ -142,7 +142,7 @@ impl Probe {
             l2,
             is_uplink: point.role == Role::Uplink,
         };
-        // Inside of pods nothing is attached to XDP.
+        // tracer attaches nothing to XDP inside of pods.
         let choice = hook::choose(wanted, candidate).filter(|_| point.role != Role::Pod)?;
         Some(choice.and_then(|hook| {
             let loaded = self.load_xdp();
@@ -154,15 +154,15 @@ impl Probe {
         }))
     }
 
-    /// What comes from a place at an interface is a point's from now on.
+    /// Assigns the hops of a place at an interface to a point from now on.
     fn take_for(&mut self, (device, at): (Device<'_>, At), point: usize) {
         self.call(device.index, device.name);
         let before = self.points.insert((device.index, at), point);
         self.retired.extend(before);
     }
 
-    /// Lets the programs count what they see at an interface: where somebody else
-    /// runs them, they count nothing.
+    /// Tells the programs that an interface is observed. At other interfaces they count nothing, so
+    /// somebody else who runs them changes no counter.
     fn count_at(&mut self, ifindex: u32, at: At) -> Result<(), NodeError> {
         let slot = slot(ifindex, at.place()) as usize;
         self.slots[slot] = share(self.slots[slot], ifindex);
@@ -172,7 +172,7 @@ impl Probe {
             .map_err(|source| NodeError::map(&source))
     }
 
-    /// Loads the program that the others go on in where a glance does not suffice.
+    /// Loads the closer, in which the classifiers continue if a glance does not settle a packet.
     pub(super) fn load_closer(&mut self) -> Result<(), NodeError> {
         let [name, map] = CLOSER;
         let program = classifier(&mut self.ebpf, name);
@@ -182,8 +182,8 @@ impl Probe {
         self.go_on_in(map, &loaded)
     }
 
-    /// Loads those of XDP, once: only who asks for them needs a kernel that has them. The one
-    /// that is attached comes last, so that it has all that it needs once it is loaded.
+    /// Loads the programs for XDP, once and only on demand, because not every kernel has XDP in
+    /// frags mode. The attached program comes last, so once it is loaded, all others are, too.
     fn load_xdp(&mut self) -> Result<(), NodeError> {
         let [closer, map] = XDP_CLOSER;
         self.load_one_of_xdp(closer)?;
@@ -212,8 +212,8 @@ impl Probe {
     }
 }
 
-/// Whether programs are the same as others, as far as their names tell: whoever loads a
-/// program anew gives it another number, and often no other name.
+/// Whether two lists of programs are the same by their names. A program that somebody loads again
+/// gets another id, and usually keeps its name.
 fn are_same(these: &[Foreign], those: &[Foreign]) -> bool {
     let is_same = |(one, other): (&Foreign, &Foreign)| {
         one.name == other.name || one.name.is_empty() || other.name.is_empty()
@@ -230,7 +230,7 @@ const fn program(direction: Direction, l2: bool) -> &'static str {
     }
 }
 
-/// A program's descriptor, to be kept.
+/// A copy of a program's descriptor, so that it does not borrow the probe.
 fn hold(program: Result<&ProgramFd, ProgramError>) -> Result<ProgramFd, NodeError> {
     let program = program.map_err(|source| NodeError::load(&source))?;
     program.try_clone().map_err(|source| NodeError::System {

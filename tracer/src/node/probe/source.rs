@@ -1,4 +1,4 @@
-//! What a worker asks of the programs in its namespace.
+//! The programs in a network namespace, as its worker uses them.
 
 use std::os::fd::BorrowedFd;
 
@@ -47,7 +47,7 @@ impl Source for Probe {
                 change,
             } => self.take_in(netns.as_deref(), first, interfaces, change),
             Found::Others { first } => self.ask_for_others(first),
-            // That is for the program that sees drops.
+            // The drop program takes these.
             Found::Namespaces { .. } => Ok(Change::default()),
         }
     }

@@ -1,4 +1,4 @@
-//! What a search has found, for the workers.
+//! Hands the results of a search to the workers.
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Instant};
 
@@ -15,11 +15,12 @@ use crate::node::{
 };
 
 impl Search {
-    /// Searches, and hands over what is different.
+    /// Searches, and hands the differences to the workers.
     pub(super) fn look(&mut self) -> Result<(), Stopped> {
-        // What is not a pod's namespace any more may soon be somebody else's.
+        // Another namespace may soon get the inode number of one that is gone.
         self.forget_namespaces()?;
-        // Where drops are watched first, no packet arrives unwatched.
+        // Drops come first, so that no packet arrives at a new interface before its drops are
+        // watched.
         self.find_namespaces()?;
         let Some(host) = self.workers.host.clone() else {
             return Ok(());
@@ -34,7 +35,7 @@ impl Search {
         Ok(())
     }
 
-    /// Asks what others have attached to what is observed.
+    /// Asks the workers which programs others have attached to observed interfaces.
     pub(super) fn ask_for_others(&mut self) -> Result<(), Stopped> {
         let pods = self.workers.pods.iter().map(|worker| &worker.hand);
         for hand in self.workers.host.iter().chain(pods) {
@@ -44,7 +45,7 @@ impl Search {
         Ok(())
     }
 
-    /// Watches no drops any more in namespaces that are gone.
+    /// Stops watching drops in namespaces that are gone.
     fn forget_namespaces(&mut self) -> Result<(), Stopped> {
         let Some((_, namespaces)) = &mut self.workers.drops else {
             return Ok(());
@@ -57,7 +58,7 @@ impl Search {
         self.watch_drops()
     }
 
-    /// Watches drops in namespaces of pods that have come, or come back.
+    /// Watches drops in the namespaces of pods that are new or have come back.
     fn find_namespaces(&mut self) -> Result<(), Stopped> {
         let Some((_, namespaces)) = &mut self.workers.drops else {
             return Ok(());
@@ -91,7 +92,7 @@ impl Search {
             .try_for_each(|problem| self.say(problem))
     }
 
-    /// Tells people something, once.
+    /// Tells the user something once.
     pub(super) fn say(&mut self, note: String) -> Result<(), Stopped> {
         if self.said.contains(&note) {
             return Ok(());
@@ -100,7 +101,7 @@ impl Search {
         self.say_again(note)
     }
 
-    /// Tells people something, whether or not that was said before.
+    /// Tells the user something, even if it was told before.
     pub(super) fn say_again(&self, note: String) -> Result<(), Stopped> {
         let Some(host) = &self.workers.host else {
             warn!("{note}");
@@ -163,7 +164,7 @@ impl Search {
         Ok(())
     }
 
-    /// Interfaces and routes, if they are not as they were.
+    /// The interfaces and routes, if they have changed.
     fn network(&mut self, plan: &Plan) -> Option<Box<Network>> {
         (self.network != plan.network).then(|| {
             self.network.clone_from(&plan.network);
@@ -171,7 +172,7 @@ impl Search {
         })
     }
 
-    /// What is there now and cannot be observed.
+    /// Notes on what is there now and cannot be observed.
     fn notes(&mut self, plan: &Plan) -> Vec<String> {
         let there = [&*plan.vxlan_ports, &*plan.geneve_ports].concat();
         let ports = news(&mut self.tunnel_ports, &there).into_iter();
@@ -201,7 +202,7 @@ impl Search {
         notes
     }
 
-    /// Observes the pods' own interfaces, where they were asked for.
+    /// Observes the pods' own interfaces, if the follow asks for these.
     fn observe_pods(&mut self, plan: &Plan) -> Result<(), Stopped> {
         for worker in &mut self.workers.pods {
             let mut pods = plan.pod_namespaces.iter();
@@ -211,7 +212,7 @@ impl Search {
                     let point = points::pod_point(&self.start, pod);
                     (Some(pod.path.clone()), vec![(point, true)])
                 }
-                // A thread in it keeps a namespace alive.
+                // The worker leaves the namespace, because a thread in a namespace keeps it alive.
                 None if !worker.is_there() => (Some(self.home.clone()), Vec::new()),
                 None => (None, Vec::new()),
             };
@@ -232,7 +233,7 @@ impl Search {
 }
 
 impl PodWorker {
-    /// Whether the namespace that it is in has not been given up by its pod.
+    /// Whether the pod still has the namespace that the worker is in.
     fn is_there(&self) -> bool {
         let is_same =
             |(path, inode): &(PathBuf, u32)| drops::inode(path).is_ok_and(|there| there == *inode);
@@ -240,7 +241,7 @@ impl PodWorker {
     }
 }
 
-/// What is not known yet; it is then.
+/// The items that are not known yet. From then on they are known.
 fn news<T: Copy + PartialEq>(known: &mut Vec<T>, found: &[T]) -> Vec<T> {
     let mut news = Vec::new();
     for one in found {

@@ -1,9 +1,9 @@
-//! Pods that are followed and have gone.
+//! Followed pods that are gone.
 //!
-//! A pod that restarts with its address is observed again. One that its owner starts
-//! instead of it elsewhere, or here with another address, is another pod: who reads the
-//! cluster's objects from its API tells of it, and nobody else does. After a while without
-//! the old one, it is said to be gone, and whether another one will be followed.
+//! The agent observes a pod again that restarts with its address. A pod that the owner starts
+//! instead, on another node or with another address, is another pod. Only a collector that reads
+//! the cluster's objects from the API learns of that one. When a pod has been gone for a while, the
+//! agent says so, and whether tracer will follow another one.
 
 use std::{
     net::IpAddr,
@@ -15,25 +15,25 @@ use tracer_core::{
     request::Start,
 };
 
-/// How long a pod is gone before that is said: a container runtime needs less for one
-/// that keeps its address.
+/// How long a pod is gone before the agent says so. A container runtime needs less time to restart
+/// a pod that keeps its address.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A node's pods that are followed, and whether each is there.
+/// The followed pods of a node, and whether each is there.
 pub(super) struct Missing(Vec<Pod>);
 
 struct Pod {
     name: String,
     addresses: Vec<IpAddr>,
-    /// Index and name of the host's end of its interface, once it was found.
+    /// Index and name of the pod's veth peer on the host, once it was found.
     device: Option<(u32, String)>,
-    /// Since when that is gone.
+    /// Since when that interface is gone.
     since: Option<Instant>,
     told: bool,
 }
 
 impl Missing {
-    /// `followed`: addresses and names of pods; `points`: where they were found.
+    /// `followed` has the addresses and names of pods, and `points` says where they were found.
     pub(super) fn new(followed: &[(IpAddr, String)], points: &[Point]) -> Self {
         let mut pods: Vec<Pod> = Vec::new();
         for (address, name) in followed {
@@ -57,7 +57,7 @@ impl Missing {
         missing
     }
 
-    /// Takes note of the interface that leads to a pod with one of these addresses.
+    /// Notes the interface that leads to a pod with one of these addresses.
     pub(super) fn found(&mut self, addresses: &[IpAddr], ifindex: u32, interface: &str) {
         for pod in &mut self.0 {
             if pod.addresses.iter().any(|own| addresses.contains(own)) {
@@ -67,8 +67,8 @@ impl Missing {
         }
     }
 
-    /// Takes note of what is gone at `now`; `exists` says of an interface's index and
-    /// name whether it is there.
+    /// Notes which interfaces are gone at `now`. `exists` says of an index and a name whether there
+    /// is such an interface.
     pub(super) fn look(&mut self, now: Instant, exists: impl Fn(u32, &str) -> bool) {
         for pod in &mut self.0 {
             if let Some((index, name)) = &pod.device
@@ -79,15 +79,15 @@ impl Missing {
         }
     }
 
-    /// How long until there is something to tell.
+    /// How long until there is a pod to tell of.
     pub(super) fn due(&self, now: Instant) -> Option<Duration> {
         let waiting = self.0.iter().filter(|pod| !pod.told);
         let since = waiting.filter_map(|pod| pod.since).min()?;
         Some((since + PATIENCE).saturating_duration_since(now))
     }
 
-    /// What is to be told at `now`, once, one sentence for each pod of an agent that began
-    /// with `start`.
+    /// The sentences to tell at `now`, one for each pod that is due, and each only once. `start` is
+    /// what the agent has begun with.
     pub(super) fn tell(&mut self, now: Instant, start: &Start) -> Vec<String> {
         let is_due = |pod: &&mut Pod| {
             let since = pod.since.filter(|_| !pod.told);
@@ -103,7 +103,7 @@ impl Missing {
 }
 
 impl Pod {
-    /// `goes_along`: whether the collector tells of what comes instead.
+    /// `goes_along` says whether the collector follows pods that take the place of others.
     fn sentence(&self, node: &str, goes_along: bool) -> String {
         let addresses: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
         let addresses = addresses.join(", ");
@@ -188,7 +188,7 @@ mod tests {
         missing.look(begin + second, gone);
         assert_eq!(missing.due(begin + second), Some(PATIENCE - second));
         assert_eq!(missing.tell(begin + second, &begun(false)), [""; 0]);
-        // It comes back with its address.
+        // The pod comes back with its address.
         missing.found(&[v6], 9, "veth9");
         assert_eq!(missing.due(begin + PATIENCE), None);
 

@@ -1,17 +1,16 @@
-//! Looking again when the network has changed.
+//! Looks again when the network has changed.
 //!
-//! A follow outlives pods: one restarts, and its new interface has to be
-//! observed, soon. The kernel says when something changed ([`Changes`]); a
-//! search says what there is then. Workers are handed what it found, attach to
-//! what is new, and tell the collector.
+//! A follow outlives pods: when a pod restarts, the agent has to observe its new interface, soon.
+//! The kernel tells of changes ([`Changes`]), and a search finds what is there then. Workers get
+//! what the search has found, attach to new interfaces, and tell the collector.
 //!
-//! Searching costs, and on a busy node something changes all the time. So a
-//! burst of changes leads to one search, and a search is followed by a pause of
-//! many times as long as it took. Where nothing changes, nothing is done.
+//! A search costs time, and on a busy node something changes all the time. Therefore a burst of
+//! changes leads to one search, and a pause follows that is many times as long as the search.
+//! Without changes, the agent asks once for the programs of others, and then does nothing.
 //!
-//! A thread of its own searches, so that no event waits for it. Its workers are
-//! handed one thing after the other: points are numbered in the order in which
-//! they are told.
+//! The search has its own thread, so that no event waits for it. The thread hands its findings to
+//! one worker after the other, because points are numbered in the order in which the workers tell
+//! of them.
 
 mod look;
 mod missing;
@@ -45,59 +44,57 @@ use super::{
 };
 use tracer_core::request::{Look, Request};
 
-/// How long nothing more must change before it is searched; but no longer than
-/// a few times that.
+/// A search waits until nothing has changed for this long, but not much longer than `MOST`.
 const QUIET: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_millis(100);
 
-/// How many times as long as a search its pause is, and how long it is at least
-/// and at most.
+/// The pause after a search, as a multiple of the search's duration, with its limits.
 const PAUSE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// How long after the start, and after a search, the agent asks what others have attached since:
-/// who makes an interface attaches to it later, and the kernel tells nobody. No more often than
-/// that.
+/// The delay after the start, and after a search, before the agent asks what others have attached.
+/// Whoever makes an interface attaches programs to it later, and the kernel tells nobody. The agent
+/// asks no more often than this.
 const OTHERS: Duration = Duration::from_secs(3);
 
-/// The thread that looks again, from outside.
+/// A handle to the thread that looks again.
 pub(super) struct Scout {
     wake: Arc<EventFd>,
     asks: mpsc::Sender<Ask>,
     thread: JoinHandle<()>,
 }
 
-/// What it can be asked.
+/// A request to the thread.
 enum Ask {
-    /// To look for others from now on.
+    /// Look for other pods from now on.
     Look(Look),
-    /// To end.
+    /// End.
     Stop,
 }
 
-/// Who is to take in what is found.
+/// The workers that take what the search finds.
 #[derive(Default)]
 pub(super) struct Workers {
-    /// That of the node's own namespace, in a follow.
+    /// The worker of the node's own namespace, in a follow.
     pub(super) host: Option<Hand>,
-    /// Those of pods' own interfaces.
+    /// The workers of the pods' own interfaces.
     pub(super) pods: Vec<PodWorker>,
-    /// That of drops, and the namespaces that it watches.
+    /// The worker for drops, and the namespaces that it watches.
     pub(super) drops: Option<(Hand, Vec<PodNamespace>)>,
 }
 
 /// The worker of a pod's own interface.
 pub(super) struct PodWorker {
     pub(super) hand: Hand,
-    /// The pod.
+    /// The pod's name.
     pub(super) name: String,
-    /// The file and the number of the namespace that it is in.
+    /// The file and the inode number of the namespace that the worker is in.
     pub(super) place: Option<(PathBuf, u32)>,
 }
 
-/// Looks again when the network changes, if that can be heard; else an agent
-/// says so in its `hello`.
+/// Looks again whenever the network changes. If the kernel does not tell of changes, the agent says
+/// so in its `hello`.
 pub(super) fn look_again(
     start: &Task,
     changes: io::Result<Changes>,
@@ -124,8 +121,7 @@ pub(super) fn look_again(
 }
 
 impl Scout {
-    /// Looks again whenever `changes` says so, for an agent that has said
-    /// `hello`.
+    /// Starts the thread, for an agent that has sent `hello`.
     fn start(
         changes: Changes,
         start: &Task,
@@ -166,7 +162,7 @@ impl Scout {
         let run = move || {
             if let Err(error) = search.run() {
                 let note = format!("changes of the network are not noticed any more: {error}");
-                // If that cannot be said, it ends anyway.
+                // If nobody takes the note, the thread ends anyway.
                 let _: Result<(), Stopped> = search.say(note);
             }
         };
@@ -177,23 +173,23 @@ impl Scout {
         Ok(Self { wake, asks, thread })
     }
 
-    /// Tells it to end.
+    /// Tells the thread to end.
     pub(super) fn stop(&self) {
         self.tell(Ask::Stop);
     }
 
-    /// Tells it to look for other addresses.
+    /// Tells the thread to look for other addresses.
     pub(super) fn ask(&self, look: Look) {
         self.tell(Ask::Look(look));
     }
 
     fn tell(&self, ask: Ask) {
-        // One that has ended need not know.
+        // A thread that has ended does not need the request.
         let _: Result<(), _> = self.asks.send(ask);
         let _: Result<usize, _> = self.wake.write(1);
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the thread.
     pub(super) fn join(self) {
         self.stop();
         if self.thread.join().is_err() {
@@ -202,8 +198,8 @@ impl Scout {
     }
 }
 
-/// What is asked from the second time on. An address that turned out to be a
-/// pod's stays one while the pod is gone.
+/// The request of later searches. An address that turned out to be a pod's remains a pod's while
+/// the pod is gone.
 fn later_request(request: &Request, points: &[Point]) -> Request {
     let mut later = request.clone();
     let is_pod = |address: &_| {
@@ -216,14 +212,14 @@ fn later_request(request: &Request, points: &[Point]) -> Request {
     later
 }
 
-/// A file that stands for the node's own namespace.
+/// The file of the node's own namespace.
 fn home(start: &Task) -> PathBuf {
-    // The process's first thread stays where it was started.
+    // The process's first thread never changes its namespace.
     let own = || PathBuf::from(format!("/proc/{}/ns/net", std::process::id()));
     start.netns.clone().unwrap_or_else(own)
 }
 
-/// Why nothing more is to be done.
+/// The thread is to end.
 struct Stopped;
 
 struct Search {
@@ -231,42 +227,42 @@ struct Search {
     request: Request,
     /// The node's own namespace.
     home: PathBuf,
-    /// How many points were told.
+    /// The number of points that the agent has told of.
     points: usize,
-    /// What else was.
+    /// The other facts that the agent has told.
     local: Vec<IpAddr>,
     next_hops: Vec<IpAddr>,
     network: Network,
-    /// The pods that the follow is about, whose drops are watched, and those
-    /// beside them whose namespaces were found once.
+    /// The followed pods, whose drops are watched, and the other pods of the node whose namespaces
+    /// were found at the start.
     followed: Vec<(IpAddr, String)>,
     bystanders: Vec<(IpAddr, String)>,
-    /// The node's interfaces that are observed, by index and name.
+    /// The node's observed interfaces, by index and name.
     devices: Vec<(u32, Arc<str>)>,
-    /// UDP ports that programs know as tunnels'.
+    /// The UDP ports of tunnels that the programs know.
     tunnel_ports: Vec<u16>,
-    /// What was said.
+    /// The notes that were told.
     said: Vec<String>,
-    /// Which of the followed pods are gone.
+    /// The followed pods that are gone.
     missing: Missing,
     workers: Workers,
     changes: Changes,
     wake: Arc<EventFd>,
     inbox: mpsc::Receiver<Ask>,
-    /// What it was asked to look for, and has not yet.
+    /// A request to look for other pods that waits for its turn.
     asked: Option<Look>,
-    /// When to ask what others have attached.
+    /// The time to ask what others have attached.
     others: Option<Instant>,
 }
 
 impl Search {
-    /// Takes note of who was found at the start.
+    /// Adds the followed pods that have no name, and forgets other pods that were never found.
     fn recall(&mut self) {
         let known = |address: &IpAddr| self.followed.iter().any(|(other, _)| other == address);
         let unplaced = self.request.pods.iter().filter(|address| !known(address));
         let unplaced: Vec<_> = unplaced.map(|one| (*one, one.to_string())).collect();
         self.followed.extend(unplaced);
-        // Nobody has asked for these: one that was not found is not searched for.
+        // The follow does not ask for these pods, so later searches skip those that were not found.
         let namespaces = self.workers.drops.iter().flat_map(|(_, found)| found);
         let found: Vec<Arc<str>> = namespaces.map(|pod| Arc::clone(&pod.name)).collect();
         self.bystanders
@@ -307,7 +303,7 @@ impl Search {
             if self.settle(not_before).is_err() {
                 return Ok(());
             }
-            // What came meanwhile is seen now.
+            // The search sees the changes up to now.
             self.heard()?;
             let begun = Instant::now();
             if self.look().is_err() {
@@ -318,7 +314,7 @@ impl Search {
         }
     }
 
-    /// Looks for others from now on. An address that was a pod's here stays one.
+    /// Looks for other pods from now on. An address that was a pod's here remains a pod's.
     fn look_for(&mut self, look: Look) {
         let Look { mut request, pods } = look;
         let known = &self.request.pods;
@@ -337,13 +333,13 @@ impl Search {
         self.missing = Missing::new(&self.followed, &[]);
     }
 
-    /// Tells which pods have not come back.
+    /// Tells of the pods that have not come back.
     fn tell_missing(&mut self) -> Result<(), Stopped> {
         let told = self.missing.tell(Instant::now(), &self.start);
         told.into_iter().try_for_each(|note| self.say_again(note))
     }
 
-    /// Whether what there is to hear may matter.
+    /// Reads the kernel's messages, and returns whether one of them may matter.
     fn heard(&mut self) -> Result<bool, NodeError> {
         self.changes.read().map_err(|source| NodeError::System {
             what: "hear of changes of the network",
@@ -351,8 +347,8 @@ impl Search {
         })
     }
 
-    /// Waits until nothing more changes, or it has done so for long enough; and
-    /// for the end of the pause.
+    /// Waits until nothing changes any more, or changes have come for long enough, and until the
+    /// pause is over.
     fn settle(&mut self, not_before: Instant) -> Result<(), Stopped> {
         let begun = Instant::now();
         while begun.elapsed() < MOST && self.wait(Some(QUIET))? {
@@ -368,7 +364,7 @@ impl Search {
         }
     }
 
-    /// Waits until something is heard: whether it was.
+    /// Waits until a message or a request comes, and returns whether one has.
     fn wait(&mut self, limit: Option<Duration>) -> Result<bool, Stopped> {
         let wake = [self.wake.as_fd()];
         let all: Vec<_> = wake.into_iter().chain(self.changes.readiness()).collect();
@@ -377,9 +373,9 @@ impl Search {
         Ok(heard)
     }
 
-    /// Takes what it was asked.
+    /// Takes the requests.
     fn check(&mut self) -> Result<(), Stopped> {
-        // It is not readable where nothing was asked.
+        // Without a request, this read fails.
         let _: Result<u64, _> = self.wake.read();
         loop {
             match self.inbox.try_recv() {
@@ -391,9 +387,9 @@ impl Search {
     }
 }
 
-/// Waits until one of them is readable: whether one is.
+/// Waits until one of the descriptors is readable, and returns whether one is.
 fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> bool {
-    // Not a moment less: it would be asked again at once.
+    // The timeout is rounded up: if it was too short, the caller would spin.
     let timeout = limit.map_or(PollTimeout::NONE, |limit| {
         PollTimeout::try_from(limit + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     });
@@ -401,7 +397,7 @@ fn wait_for(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> bool {
         .iter()
         .map(|descriptor| PollFd::new(*descriptor, PollFlags::POLLIN))
         .collect();
-    // Interrupted: whoever waits comes round again.
+    // After an interruption, the caller waits again.
     poll(&mut all, timeout).is_ok_and(|ready| ready > 0)
 }
 

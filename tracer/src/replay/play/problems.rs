@@ -1,7 +1,8 @@
-//! Going to the next problem, or to the one before.
+//! Goes to the next problem, or to the one before.
 //!
-//! Whoever looks back finds the latest one first from the nearest state, then from the states
-//! before it. What is found is gone to by its number: the same replay finds it again.
+//! The replay runs forwards only, so a search backwards replays from the nearest earlier state to
+//! the position, and then from the states before that. The replay then goes to the latest problem
+//! by the problem's number, because the same replay finds it again.
 
 use std::io;
 
@@ -10,19 +11,19 @@ use tracer_core::journal::Selection;
 use super::{Goal, Play};
 use crate::{replay::player::Shown, view::Travels};
 
-/// Which problem is looked for.
+/// The problem that a search looks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Search {
-    /// The next; if there is none, back to where it was.
+    /// The next problem. If there is none, the replay goes back to `home`.
     Next { home: i64 },
-    /// The latest among the entries from a state on, before one; if there is none, back to
-    /// where it was.
+    /// The latest problem from a state on, before the entry `until`. If there is none from any
+    /// state on, the replay goes back to `home`.
     Before { state: usize, until: u64, home: i64 },
-    /// An entry that is a problem.
+    /// The problem with this entry number.
     Entry(u64),
 }
 
-/// Which of the problems that came at a time.
+/// One of the problems of the same time.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which {
     First,
@@ -68,10 +69,10 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Does the next of what has to be done to find one.
+    /// Does the next step of a search.
     ///
     /// # Errors
-    /// Those of the view.
+    /// Errors of the view.
     pub(super) fn search<V: Travels<Mark = M>>(
         &mut self,
         search: Search,
@@ -107,7 +108,7 @@ impl<M: Clone> Play<M> {
         Ok(())
     }
 
-    /// Takes what comes next, the end included. False if nothing does.
+    /// Takes the next record, or the end. Returns false after the end.
     fn take<V: Travels<Mark = M>>(&mut self, reader: &mut Shown<'_, '_, V>) -> io::Result<bool> {
         if self.player.step(reader)? {
             return Ok(true);
@@ -117,7 +118,7 @@ impl<M: Clone> Play<M> {
         Ok(is_new)
     }
 
-    /// Takes the latest problem that was found since a state, or looks before it.
+    /// Goes to the latest problem that was found since a state, or searches before that state.
     fn look_further_back<V: Travels<Mark = M>>(
         &mut self,
         state: usize,
@@ -147,7 +148,7 @@ impl<M: Clone> Play<M> {
         }
     }
 
-    /// Takes what else came at the time of what was taken last.
+    /// Takes the remaining records of the present time.
     fn settle(&mut self, which: Which) {
         self.goal = Some(Goal::Time {
             time: self.player.time(),
@@ -156,7 +157,7 @@ impl<M: Clone> Play<M> {
         });
     }
 
-    /// Chooses one of the problems that were found at the time that is shown.
+    /// Chooses one of the problems that the search has found at the present time.
     pub(super) fn choose<V: Travels<Mark = M>>(
         &mut self,
         which: Which,

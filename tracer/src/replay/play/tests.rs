@@ -9,7 +9,7 @@ use tracer_core::{
 use super::*;
 use crate::{replay::Watch, store::Recordings};
 
-/// Takes note of where a replay stands, and of what was chosen.
+/// A view that notes the positions of a replay, and the chosen problems.
 #[derive(Default)]
 struct Notes {
     clocks: Vec<Clock>,
@@ -121,7 +121,7 @@ fn a_replay_plays_as_fast_as_somebody_wants_and_stops_at_the_end() {
     passed(&mut play, &faster);
     assert!(play.player.ended() && !play.playing);
     assert_eq!(Some(play.position), play.player.to());
-    // From the end it begins anew.
+    // At the end, a pause means playing from the beginning.
     play.wish(Wish::Pause, &mut reader);
     while play.goal.is_some() {
         play.advance(&mut reader).expect("memory");
@@ -149,7 +149,7 @@ fn times_are_clamped_to_the_recording() {
     assert_eq!(courses, [ended, paused, ended, paused]);
 }
 
-/// Forth from the beginning and back from the end: the same problems.
+/// Searches forwards from the beginning and backwards from the end find the same problems.
 #[test]
 fn every_problem_is_found_both_ways() {
     for fixture in ["iptables-filter-forward-far-drop-4", "fdb-dead-host-4"] {
@@ -173,7 +173,7 @@ fn every_problem_is_found_both_ways() {
     }
 }
 
-/// The last wish has changed nothing.
+/// Checks that the last wish has changed nothing.
 fn assert_stays(notes: &Notes, fixture: &str) {
     let [.., before, after] = &*notes.clocks else {
         panic!("two wishes at least");
@@ -189,7 +189,7 @@ fn a_recording_without_problems_says_so_and_stays() {
     assert_eq!(notes.clocks[1].position, notes.clocks[2].position);
 }
 
-/// Little is replayed, and there are journeys to look back at.
+/// A jump replays little, and leaves enough journeys to look back at.
 #[test]
 fn a_jump_continues_from_a_state_that_is_near() {
     let mut notes = Notes::default();
@@ -229,7 +229,7 @@ fn a_jump_continues_from_a_state_that_is_near() {
     assert!(chosen.is_sorted() && chosen[100] > 0, "{chosen:?}");
 }
 
-/// A file that was replaced is not gone back in: it would be another recording.
+/// A replay does not go back in a file that was replaced, which would be another recording.
 #[test]
 fn a_file_that_was_replaced_is_not_read_again() {
     let path = std::env::temp_dir().join(format!("tracer-{:x}.arrows", crate::random()));

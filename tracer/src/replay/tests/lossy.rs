@@ -1,9 +1,8 @@
-//! Recordings of which some events were lost, as they are where a ring buffer
-//! is full.
+//! Recordings with lost events, as with a full ring buffer.
 //!
-//! Events are taken out of every fixture, and the reports of their streams count
-//! them as the kernel programs would. What is said then may be less definite than
-//! what is said of the whole recording, and never something else.
+//! The tests take events out of every fixture, and the reports of the streams count these events as
+//! the kernel programs would. The verdicts may then be less definite than those of the whole
+//! recording, but never different.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,13 +25,13 @@ use tracer_core::{
 use super::{fixtures, packet};
 use crate::store::Recordings;
 
-/// A recording, read once.
+/// A recording in memory.
 struct Recording {
     beginning: Beginning,
     records: Vec<Record>,
 }
 
-/// What is said of a recording.
+/// The verdicts and the summary of a recording.
 #[derive(Default)]
 struct Said {
     journeys: Vec<(Journey, Verdict, Parts)>,
@@ -74,8 +73,7 @@ impl Recording {
         })
     }
 
-    /// The first and the last time at which something was seen, the agents'
-    /// clocks, ns.
+    /// The times of the first and the last event by the agents' clocks, ns.
     fn span(&self) -> (u64, u64) {
         let times = self.batches().flat_map(|(_, batch)| {
             let hops = batch.hops.iter().map(|hop| hop.time);
@@ -86,7 +84,7 @@ impl Recording {
         })
     }
 
-    /// What is said of it without the events that are `lost`.
+    /// Replays the recording without the events that are `lost`.
     fn said(&self, mut lost: impl FnMut(&Event<'_>) -> bool) -> Said {
         let mut losses: HashMap<(usize, usize), Lost> = HashMap::new();
         let mut records = self.records.clone();
@@ -138,7 +136,7 @@ impl Recording {
     }
 }
 
-/// What may be lost.
+/// An event that may be lost.
 struct Event<'a> {
     agent: usize,
     stream: usize,
@@ -146,12 +144,12 @@ struct Event<'a> {
     packet: Option<&'a Packet>,
 }
 
-/// What a stream lost: when, and at which point if it is no drop.
+/// The lost events of a stream: the time of each, and the point of each hop.
 #[derive(Default)]
 struct Lost(Vec<(u64, Option<usize>)>);
 
 impl Lost {
-    /// Counts it as the programs would have by the time of the report.
+    /// Counts the lost events as the programs would have done by the time of the report.
     fn declare(&self, report: &mut Report) {
         for (_, point) in self.0.iter().filter(|(time, _)| *time <= report.time) {
             let Some(point) = point else {
@@ -171,8 +169,8 @@ impl Lost {
     }
 }
 
-/// Counts one packet as lost. A program reads the clock before it counts, so that
-/// a report may be of a later time and not know of it.
+/// Counts one packet as lost. A program reads the clock before it counts, so a report of a later
+/// time may not include the packet.
 fn count(packets: &mut [u64], emitted: usize, full: usize) {
     if let Some(rest) = packets[emitted].checked_sub(1) {
         packets[emitted] = rest;
@@ -180,7 +178,7 @@ fn count(packets: &mut [u64], emitted: usize, full: usize) {
     }
 }
 
-/// Numbers that look random and are the same every time (`SplitMix64`).
+/// A generator of random numbers that are the same every time (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
@@ -193,17 +191,17 @@ impl Random {
     }
 }
 
-/// A packet's content, whatever it was in on its way. What has the same one
-/// cannot be told apart, so that of those only their numbers can be compared.
+/// A packet's content, whatever its encapsulation. Packets with the same content cannot be told
+/// apart, so the tests compare only their numbers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Content {
     Packet(String),
-    /// Bytes of a stream that were sent at the same time: the stream, and where
-    /// those begin that belong together.
+    /// Bytes of a stream that were sent at the same time: the stream, and the start of the
+    /// contiguous range.
     Bytes(String, i64),
 }
 
-/// The stream and time of stream data, its first byte and its last.
+/// The stream and time of stream data, its first byte, and its length.
 fn bytes(packet: &Packet) -> Option<(String, u32, u32)> {
     let tcp = packet.stream_data()?;
     let stamp = tcp.timestamps.map(|(value, _)| value);
@@ -249,7 +247,7 @@ impl Contents {
     }
 }
 
-/// The ends that packets had at first, by those that a translation gave them.
+/// The first ends of packets, by the ends that a translation gave them.
 fn first_ends(said: &Said) -> HashMap<(Proto, Ends), Ends> {
     let mut first = HashMap::new();
     for (journey, ..) in &said.journeys {
@@ -262,7 +260,7 @@ fn first_ends(said: &Said) -> HashMap<(Proto, Ends), Ends> {
     first
 }
 
-/// A packet as it was before a translation.
+/// A packet with its ends before a translation.
 fn as_first(first: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     let own = packet
         .ends()
@@ -270,8 +268,8 @@ fn as_first(first: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     unchanged(own.map_or_else(|| packet.clone(), |own| packet.with_ends(own)))
 }
 
-/// A packet without what differs between its hops: DNS is read on its port alone, which is
-/// another one behind a translation, and rules change a SYN's options.
+/// A packet without the parts that differ between its hops. tracer reads DNS on its port alone,
+/// which a translation may change, and rules change a SYN's options.
 fn unchanged(mut packet: Packet) -> Packet {
     match &mut packet.transport {
         Transport::Udp { dns, .. } => *dns = None,
@@ -285,25 +283,25 @@ fn offset(first: u32, seq: u32) -> i64 {
     i64::from(seq.wrapping_sub(first).cast_signed())
 }
 
-/// The journeys of one content.
+/// The journeys with the same content.
 #[derive(Default)]
 struct Alike<'a> {
     whole: Vec<&'a (Journey, Verdict, Parts)>,
     lossy: Vec<&'a (Journey, Verdict, Parts)>,
 }
 
-/// Whether a verdict says no more than another one does.
+/// Whether a verdict claims no more than another one does.
 ///
-/// An unanswered packet was delivered; what was refused may have been dropped, and
-/// its sender told. Where hops came `late`, after their journeys were judged, one
-/// whose other hops are lost is judged by them.
+/// An unanswered packet was delivered. A refused packet may have been dropped, and its sender told.
+/// If hops come `late`, after the verdict on their journey, and the journey's other hops are lost,
+/// the late hops get their own verdict.
 fn is_less(verdict: Kind, whole: Kind, is_stream: bool, late: bool) -> bool {
-    // A super-packet may be seen first as the segments that arrive. How many
-    // bytes fared how is compared besides.
+    // A super-packet may be seen first as the segments that arrive. The numbers of bytes by verdict
+    // are compared separately.
     let part = is_stream && whole == Kind::Partial;
     match verdict {
         Kind::Unknown => true,
-        // It went out, and what then became of it is left open.
+        // The packet left the nodes, and its further fate is open.
         Kind::Left => !matches!(whole, Kind::Unknown | Kind::Dropped | Kind::Lost),
         Kind::Delivered => {
             let late = late && whole == Kind::Unknown;
@@ -316,8 +314,8 @@ fn is_less(verdict: Kind, whole: Kind, is_stream: bool, late: bool) -> bool {
     }
 }
 
-/// The ends that packets were sent with, by protocol and by the ends that translation gave
-/// them: where the first hops are lost, a journey begins with those.
+/// The ends that packets were sent with, by protocol and by the ends that translation gave the
+/// packets. If its first hops are lost, a journey begins with the translated ends.
 fn ends_when_sent(whole: &Said) -> HashMap<(Proto, Ends), Ends> {
     let journeys = whole.journeys.iter().map(|(journey, ..)| journey);
     let known = journeys.filter_map(|journey| Some((journey, journey.packet.ends()?)));
@@ -331,7 +329,7 @@ fn ends_when_sent(whole: &Said) -> HashMap<(Proto, Ends), Ends> {
         .collect()
 }
 
-/// A packet with the ends that it was sent with.
+/// A packet with the ends that its sender gave it.
 fn as_sent(sent: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     let first = packet
         .ends()
@@ -339,7 +337,7 @@ fn as_sent(sent: &HashMap<(Proto, Ends), Ends>, packet: &Packet) -> Packet {
     unchanged(first.map_or_else(|| packet.clone(), |first| packet.with_ends(first)))
 }
 
-/// What is said of a recording with losses that is not said of the whole one.
+/// The claims about a recording with losses that contradict the whole recording.
 fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
     let sent = ends_when_sent(whole);
     let journeys = || whole.journeys.iter().chain(&lossy.journeys);
@@ -399,7 +397,7 @@ fn contradictions(scene: &Beginning, whole: &Said, lossy: &Said) -> String {
                 "delivered, dropped, lost: {said:?}, of the whole {may:?}"
             ));
         }
-        // Of packets that look the same to an ICMP error, any may be the one.
+        // If packets look the same to an ICMP error, it may belong to any of them.
         let answers = group.lossy.iter().filter(|(one, ..)| {
             !matches!(&one.packet.transport, Transport::Icmp(icmp) if icmp.quote.is_some())
         });
@@ -464,10 +462,10 @@ fn each_fixture(mut test: impl FnMut(&Path, &Recording, &Said)) {
     }
 }
 
-/// Single events, of all streams, one in so many.
+/// The rates of single losses in all streams: one event of this many.
 const RATES: [u64; 2] = [2, 12];
 
-/// How many times a stream loses all events for a while, in each recording.
+/// How often a stream loses all events for a while, for each recording.
 const BURSTS: u64 = 1;
 
 #[test]
@@ -506,7 +504,7 @@ fn lost_events_make_verdicts_less_definite_and_never_others() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A verdict rests on what was seen of its own packet, if anything does.
+/// A verdict rests on the packet's own hops and drops, if there are any.
 #[test]
 fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
     let mut wrong = String::new();
@@ -525,7 +523,7 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
         let mut all: Vec<Content> = packets().map(content).collect();
         all.sort();
         all.dedup();
-        // Of every other one all hops are lost.
+        // All hops of every other content are lost.
         let of_others = |packet: &Packet| {
             let index = all.binary_search(&content(packet));
             index.is_ok_and(|index| index % 2 == 0)
@@ -540,8 +538,8 @@ fn lost_hops_of_other_packets_change_no_delivery_and_no_drop() {
         let kinds = |said: &Said| {
             let mut kinds: BTreeMap<(Content, Kind), Vec<String>> = BTreeMap::new();
             for (journey, verdict, _) in &said.journeys {
-                // An answer may be to another question, if that may be unseen; and
-                // what a bridge hands to a port may be a copy.
+                // If its question may be unseen, a reply may belong to another question. A packet
+                // that a bridge hands to a port may be a copy.
                 let mut evidence = verdict.evidence.iter();
                 let is_seen = match verdict.drop.map(|index| &journey.drops[index]) {
                     Some(drop) => {

@@ -1,4 +1,4 @@
-//! An address that changes hands while it is recorded.
+//! An address that gets another owner during a recording.
 
 use std::{fs, net::IpAddr, path::PathBuf};
 
@@ -16,17 +16,17 @@ use crate::{
     view::{Json, Look, Text},
 };
 
-/// A file that goes with the test.
+/// A file that the test removes.
 struct Recorded(PathBuf);
 
 impl Drop for Recorded {
     fn drop(&mut self) {
-        // What cannot be removed is in the system's directory for such.
+        // If the file cannot be removed, it stays in the system's temporary directory.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Halfway through a recording, a receiver's address becomes another pod's.
+/// Records a receiver's address that becomes another pod's halfway through.
 fn handed_over() -> (Recorded, OwnersChange) {
     let read = || Reader::open(&fixtures().join("clean.arrows")).expect("a trace");
     let head = read().head().clone();
@@ -75,7 +75,7 @@ fn handed_over() -> (Recorded, OwnersChange) {
             Event::Batch { agent, batch } => writer.batch(agent, &batch).expect("room"),
             Event::Armed(time) => {
                 writer.armed(time);
-                // It is known before it is so.
+                // The recording tells of the change before its time.
                 writer.owners_changed(&change);
             }
             Event::End(time) => end = time,

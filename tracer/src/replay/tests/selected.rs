@@ -1,4 +1,4 @@
-//! What `--where` shows of recordings, beside what a reader of the JSON would pick out.
+//! Compares what `--where` shows of recordings with what a filter on the JSON lines selects.
 
 use std::{net::IpAddr, slice};
 
@@ -13,7 +13,7 @@ use crate::{
     view::Json,
 };
 
-/// Recordings that have of everything something.
+/// Recordings that together have every kind of journey that the queries need.
 const FILES: [&str; 5] = [
     "clean",
     "invalid-state-4",
@@ -22,12 +22,12 @@ const FILES: [&str; 5] = [
     "wiring-docker-masqueraded",
 ];
 
-/// What a replay writes.
+/// The lines that a replay writes.
 fn lines(name: &str, query: Option<&str>) -> Vec<Value> {
     first_lines(name, query, None)
 }
 
-/// The same, up to a number of journeys.
+/// As [`lines`], up to a number of journeys.
 fn first_lines(name: &str, query: Option<&str>, most: Option<u64>) -> Vec<Value> {
     let path = fixtures().join(name).with_extension("arrows");
     let mut recordings = Recordings::open(slice::from_ref(&path)).expect("a trace");
@@ -50,7 +50,7 @@ fn is_journey(line: &Value) -> bool {
     line["schema"] == "tracer.journey/2"
 }
 
-/// All recordings as they are written without a query.
+/// The lines of all recordings without a query.
 struct All(Vec<(&'static str, Vec<Value>)>);
 
 impl All {
@@ -58,7 +58,7 @@ impl All {
         Self(FILES.map(|name| (name, lines(name, None))).into())
     }
 
-    /// The first journey of a recording that is so.
+    /// The first journey for which `is` holds.
     fn first(&self, is: impl Fn(&Value) -> bool) -> &Value {
         let mut journeys = self
             .0
@@ -68,8 +68,8 @@ impl All {
         journeys.find(|line| is(line)).expect("there is one")
     }
 
-    /// Holds that a query picks those journeys, and changes nothing else but what is
-    /// said of itself.
+    /// Checks that a query shows exactly the journeys that `picks` picks, and changes nothing else
+    /// but the summary's part on the query.
     fn assert(&self, query: &str, picks: impl Fn(&Value) -> bool) {
         let (mut of, mut matching) = (0, 0);
         for (name, all) in &self.0 {
@@ -109,7 +109,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().expect("a list").iter()
 }
 
-/// The packet's ends.
+/// The values of the packet's two ends.
 fn ends<'a>(line: &'a Value, keys: [&str; 2]) -> [&'a Value; 2] {
     keys.map(|key| &line["packet"][key])
 }

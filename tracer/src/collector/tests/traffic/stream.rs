@@ -1,4 +1,4 @@
-//! TCP data, and what its receiver makes of it.
+//! TCP data, and how its receiver reacts.
 
 use tracer_common::drop::Scope;
 use tracer_core::model::{Flags, Packet, Tcp, Transport};
@@ -8,17 +8,17 @@ use super::{
     Fate, Maker, packet,
 };
 
-/// What happens at the receiver of TCP data.
+/// An action of the receiver of TCP data.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Due {
-    /// It gets a segment from this sender.
+    /// Takes a segment from this sender.
     Segment { from: usize, at: u32, stamp: u32 },
-    /// It acknowledges what it has of what this sender sends.
+    /// Acknowledges the data of this sender that has arrived.
     Acknowledgement { from: usize },
 }
 
 impl Maker {
-    /// Sends TCP data: one packet, which arrives in segments.
+    /// Sends TCP data in one super-packet, which arrives in segments.
     pub(super) fn data(&mut self, from: usize, seq: u32, segments: u32, fate: Fate) {
         let (start, stamp) = (self.now, self.number);
         let whole = self.tcp(from, seq, segments * SEGMENT);
@@ -55,7 +55,7 @@ impl Maker {
         }
     }
 
-    /// Notes what comes later, at the next time that nothing else does.
+    /// Notes a later action, at the next time that has no other action.
     fn later(&mut self, mut time: i64, due: Due) {
         while self.due.contains_key(&time) {
             time += 1;
@@ -63,7 +63,7 @@ impl Maker {
         self.due.insert(time, due);
     }
 
-    /// Lets receivers do what they do by `now`, in order.
+    /// Executes the receivers' actions until `now`, in order.
     pub(super) fn receive(&mut self, now: i64) {
         while let Some(next) = self.due.first_entry()
             && *next.key() <= now
@@ -85,7 +85,7 @@ impl Maker {
         }
     }
 
-    /// A TCP segment, which acknowledges what its sender has got without a gap.
+    /// A TCP segment that acknowledges the data that its sender has got without a gap.
     fn tcp(&mut self, from: usize, seq: u32, len: u32) -> Packet {
         let (other, stamp) = (1 - from, self.number);
         let ack = self.acknowledged(other);
@@ -93,7 +93,7 @@ impl Maker {
         tcp(from, seq, len, (stamp, self.recent[other]), ack)
     }
 
-    /// Up to where the receiver of what `from` sends has got all.
+    /// The first byte of `from` that its receiver has not got.
     fn acknowledged(&self, from: usize) -> u32 {
         let mut ack = 0;
         while self.got[from].contains(&ack) {
