@@ -67,17 +67,31 @@ pub(crate) fn tracer_drop_4(ctx: BtfTracePointContext) -> i32 {
 
 #[inline(always)]
 fn freed(skb: u64, location: u64, reason: u32, receiver: u64) -> i32 {
-    maps::count_drop(try_freed(skb, location, reason, receiver));
+    // The map has this element on every CPU.
+    let Some(freed) = maps::freed() else {
+        return 0;
+    };
+    // Since Linux 6.2, the kernel does not run the program inside of itself. Before, an interrupt
+    // that frees a packet would overwrite the scratch memory of the run that it interrupts.
+    if freed.runs.get() {
+        maps::count_nested();
+        return 0;
+    }
+    freed.runs.set(true);
+    maps::count_drop(try_freed(freed, skb, location, reason, receiver));
+    freed.runs.set(false);
     0
 }
 
 /// Writes the event of a dropped packet, if one is due, and returns the counter for this run.
 #[inline(always)]
-fn try_freed(skb: u64, location: u64, reason: u32, receiver: u64) -> DropCounter {
-    // The map has this element on every CPU.
-    let Some(freed) = maps::freed() else {
-        return DropCounter::Miss;
-    };
+fn try_freed(
+    freed: &maps::Freed,
+    skb: u64,
+    location: u64,
+    reason: u32,
+    receiver: u64,
+) -> DropCounter {
     let config = maps::config();
     let all = config.flags & DROPS_ALL != 0;
     if !all && config.generation == 0 {

@@ -227,6 +227,8 @@ static FREED: PerCpuArray<Freed> = PerCpuArray::with_max_entries(1, 0);
 
 /// A packet that the kernel frees. The fields are cells for the same reason as in [`Found`].
 pub(crate) struct Freed {
+    /// Whether a program is running on this CPU, and uses this element.
+    pub(crate) runs: Cell<bool>,
     /// The sk_buff's address, and the address of the call that frees it.
     pub(crate) skb: Cell<u64>,
     pub(crate) location: Cell<u64>,
@@ -264,6 +266,11 @@ static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 /// The counters of the drop programs. The map has one element.
 #[map]
 static DROP_COUNTERS: PerCpuArray<DropCounters> = PerCpuArray::with_max_entries(1, 0);
+
+/// The number of runs that were skipped, because a program was already running on the CPU. The map
+/// has one element.
+#[map]
+static DROPS_NESTED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// The ring buffer of the drop events. It is separate from [`EVENTS`], so that a flood of one kind
 /// leaves room for the other. User space sets the size.
@@ -339,6 +346,16 @@ pub(crate) fn count_drop(counter: DropCounter) {
         // SAFETY: the element belongs to this CPU. On older kernels, a program that interrupts this
         // one may lose a count.
         unsafe { (*counters).packets[counter as usize] += 1 };
+    }
+}
+
+/// Counts a run that was skipped, because a program was already running on this CPU.
+#[inline(always)]
+pub(crate) fn count_nested() {
+    if let Some(nested) = DROPS_NESTED.get_ptr_mut(0) {
+        // SAFETY: the element belongs to this CPU. A run that interrupts this one counts as well, and
+        // one of the two counts may be lost, but never both.
+        unsafe { *nested += 1 };
     }
 }
 

@@ -172,7 +172,12 @@ impl Cluster {
         }
         nodes.extend(inventory.unread_nodes());
         for name in &nodes {
-            let node = refused.unless("nodes", self.node(name).await)?;
+            let is_wanted = wanted.contains(&Wanted::Node(name.clone()));
+            let node = match self.node(name).await {
+                // A pod or an endpoint may still name a node that was removed.
+                Err(ClusterError::NoSuch { .. }) if !is_wanted => None,
+                node => refused.unless("nodes", node)?,
+            };
             if let Some(node) = node {
                 inventory.take_node(&node)?;
             }

@@ -7,7 +7,13 @@
 //! A watch that expired (410) begins again by itself. While the server does not answer, the
 //! known objects stay, and one message says so.
 
-use std::{collections::BTreeMap, fmt::Debug, mem, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    mem,
+    net::IpAddr,
+    time::Duration,
+};
 
 use futures::{Stream, StreamExt as _, future, stream::select_all};
 use k8s_openapi::{
@@ -145,6 +151,32 @@ impl Watched {
     }
 }
 
+/// All watches of a follow.
+struct Watches {
+    watched: Vec<Watched>,
+    /// Watches to which the server does not answer.
+    silent: BTreeSet<usize>,
+}
+
+impl Watches {
+    /// Applies an event of a watch. Returns whether any place has changed, and whether the server
+    /// answers again.
+    fn take(&mut self, watch: usize, event: Event<Seen>) -> (bool, Option<Heard>) {
+        // The list that begins with this event may still fail.
+        let begins = matches!(event, Event::Init);
+        let changed = self.watched[watch].take(event);
+        let is_back = !begins && self.silent.remove(&watch) && self.silent.is_empty();
+        (changed, is_back.then_some(Heard::Back))
+    }
+
+    /// Notes that the server does not answer to a watch. Returns that, if it answered before.
+    fn lose(&mut self, watch: usize, why: String) -> Option<Heard> {
+        let answered = self.silent.is_empty();
+        self.silent.insert(watch);
+        answered.then_some(Heard::Lost(why))
+    }
+}
+
 impl Cluster {
     /// Watches the wanted pods, and Services by namespace and name, as long as `tell` says to
     /// go on. The first state is reported, too, because it may have changed since it was read.
@@ -188,40 +220,40 @@ impl Cluster {
                 streams.push(allowed.boxed());
             }
         }
-        let mut watched: Vec<Watched> = streams.iter().map(|_| Watched::default()).collect();
+        let mut watches = Watches {
+            watched: streams.iter().map(|_| Watched::default()).collect(),
+            silent: BTreeSet::new(),
+        };
         let streams = streams.into_iter().enumerate();
         let mut events =
             select_all(streams.map(|(index, events)| events.map(move |event| (index, event))));
-        let mut is_lost = false;
+        let take = |watches: &mut Watches, index, event| match event {
+            Ok(event) => watches.take(index, event),
+            Err(error) => {
+                let trouble = self.trouble(error);
+                (false, trouble.and_then(|why| watches.lose(index, why)))
+            }
+        };
         while let Some((index, event)) = events.next().await {
-            let mut changed = match event {
-                Ok(event) => watched[index].take(event),
-                Err(error) => {
-                    if let Some(why) = self.trouble(error)
-                        && !mem::replace(&mut is_lost, true)
-                        && !tell(self, Heard::Lost(why)).await
-                    {
-                        return Ok(());
-                    }
-                    continue;
+            let (changed, told) = take(&mut watches, index, event);
+            let mut told: Vec<Heard> = told.into_iter().collect();
+            let most = Instant::now() + MOST;
+            while changed
+                && let Ok(Some((index, event))) =
+                    timeout_at(most.min(Instant::now() + QUIET), events.next()).await
+            {
+                told.extend(take(&mut watches, index, event).1);
+            }
+            for heard in told {
+                if !tell(self, heard).await {
+                    return Ok(());
                 }
-            };
-            if mem::take(&mut is_lost) && !tell(self, Heard::Back).await {
-                return Ok(());
             }
             if !changed {
                 continue;
             }
-            let most = Instant::now() + MOST;
-            while let Ok(Some((index, event))) =
-                timeout_at(most.min(Instant::now() + QUIET), events.next()).await
-            {
-                match event {
-                    Ok(event) => changed |= watched[index].take(event),
-                    Err(_) => break,
-                }
-            }
-            let all = watched.iter().flat_map(|watched| watched.known.values());
+            let all = watches.watched.iter();
+            let all = all.flat_map(|watched| watched.known.values());
             let mut pods = Pods::new();
             for place in all {
                 if let Place::Pod {
@@ -306,7 +338,9 @@ fn has_code(error: &watcher::Error, code: u16) -> bool {
 mod tests {
     use serde_json::{from_value, json};
 
-    use super::{EndpointSlice, Event, Pod, Seen, Watched};
+    use std::collections::BTreeSet;
+
+    use super::{EndpointSlice, Event, Heard, Pod, Seen, Watched, Watches};
 
     fn pod(uid: &str, address: &str, ready: bool) -> Seen {
         let pod: Pod = from_value(json!({
@@ -330,6 +364,26 @@ mod tests {
         }))
         .expect("a slice");
         Seen::slice(&slice)
+    }
+
+    /// A list that fails again and again begins again and again.
+    #[test]
+    fn a_server_answers_again_once_all_watches_have_an_answer() {
+        let mut watches = Watches {
+            watched: vec![Watched::default(), Watched::default()],
+            silent: BTreeSet::new(),
+        };
+        let lost = |why: &str| Some(Heard::Lost(why.to_owned()));
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.lose(0, "again".to_owned()), None);
+        assert_eq!(watches.lose(1, "too".to_owned()), None);
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.take(0, Event::InitDone).1, None);
+        assert_eq!(watches.take(1, Event::Init).1, None);
+        assert_eq!(watches.take(1, Event::InitDone).1, Some(Heard::Back));
+        assert_eq!(watches.take(1, Event::Init).1, None);
+        assert_eq!(watches.lose(1, "later".to_owned()), lost("later"));
     }
 
     #[test]

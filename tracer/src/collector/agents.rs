@@ -205,13 +205,7 @@ impl Agents {
         let Some(agent) = agents.find(|agent| agent.hello.node == node) else {
             return;
         };
-        if let Some((_, start)) = &mut agent.again {
-            start.request.clone_from(&look.request);
-            start.pods.clone_from(&look.pods);
-        }
-        if let Some(commands) = &agent.commands {
-            commands.send(Command::Look(look.clone()));
-        }
+        agent.look(look);
     }
 
     /// Sends a command to all agents.
@@ -367,8 +361,28 @@ impl Agent {
         batch
     }
 
+    /// Tells the agent to observe other addresses, unless the agent leaves its node.
+    fn look(&mut self, look: &Look) {
+        if let Some((_, start)) = &mut self.again {
+            start.request.clone_from(&look.request);
+            start.pods.clone_from(&look.pods);
+        }
+        if let Some(commands) = self.commands.as_ref().filter(|_| !self.stay.is_over()) {
+            commands.send(Command::Look(look.clone()));
+        }
+    }
+
     /// Applies the changes in a batch, and leaves out what exceeds the limits.
     fn learn(&mut self, batch: &mut Batch) {
+        // What an agent finds while it leaves does not count as observed.
+        if self.stay.is_over()
+            && let Some(change) = &mut batch.change
+        {
+            for point in &mut change.points {
+                point.until = Some(change.time);
+            }
+            change.drops = None;
+        }
         self.crowded |= batch.leave_out(self.hello.points.len(), !self.crowded);
         if let Some(change) = &batch.change {
             self.hello.change(change);

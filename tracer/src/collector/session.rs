@@ -171,6 +171,8 @@ struct Session<'a, V, N> {
     stand: Option<Instant>,
     /// When to say why nothing matched; `None` if that was said, or if something matched.
     wonder: Option<Wonder>,
+    /// Whether any packet has matched. Until then, agents report why packets do not match.
+    matched: bool,
 }
 
 /// The phase of a follow.
@@ -231,6 +233,7 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             tick: now,
             asked: now,
             sampling: Sampling::new(now),
+            matched: false,
             wonder: Some(Wonder {
                 at: now + PATIENCE,
                 asked: false,

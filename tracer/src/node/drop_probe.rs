@@ -50,7 +50,7 @@ pub(super) struct DropProbe {
     malformed: u64,
     #[cfg(feature = "debug")]
     _said: said::Listener,
-    /// See [`DropReport::missed`]; known until the program is unloaded.
+    /// Runs that the kernel skipped; known until the program is unloaded.
     missed: u64,
 }
 
@@ -234,10 +234,14 @@ impl DropProbe {
         for cpu in values.iter() {
             sum.add(cpu);
         }
+        let nested: PerCpuArray<_, u64> = map(&mut self.ebpf, "DROPS_NESTED")?;
+        let nested = nested
+            .get(&0, 0)
+            .map_err(|source| NodeError::map(&source))?;
         Ok(DropReport {
             counters: sum,
             malformed: self.malformed,
-            missed: self.missed,
+            missed: self.missed + nested.iter().sum::<u64>(),
         })
     }
 

@@ -26,7 +26,9 @@ fn wait_followed(cluster: &Cluster, tracer: &mut Tracer, web: &Pod, node: &str) 
         if cluster.kubectl(wait).is_err() {
             return Ok(false);
         }
-        let db = cluster.pod("db-0", None)?;
+        let Ok(db) = cluster.pod("db-0", None) else {
+            return Ok(false);
+        };
         Ok(db.node == node && is_told(cluster, tracer, [web, &db], SOON)?)
     })
 }

@@ -91,7 +91,7 @@ pub struct DropReport {
     pub counters: DropCounters,
     /// Events that the agent could not decode.
     pub malformed: u64,
-    /// Runs of the program that the kernel skipped, because the program was already running on
-    /// that CPU.
+    /// Runs of the program that were skipped, because the program was already running on that
+    /// CPU.
     pub missed: u64,
 }

@@ -37,6 +37,13 @@ pub(super) enum Stay {
     Returning,
 }
 
+impl Stay {
+    /// Whether nothing that the agent sees from now on counts as observed.
+    pub(super) const fn is_over(self) -> bool {
+        matches!(self, Self::Leaving(_) | Self::Stopping)
+    }
+}
+
 impl Agents {
     /// Notes on which nodes the follow has no end now. An agent that had left its node starts again
     /// if the follow has an end there again.
@@ -76,8 +83,8 @@ impl Agents {
             // For an agent that is out of reach, the wait begins again when the agent is back.
             Stay::Idle(since) if since.elapsed() >= LINGER && agent.running => {
                 info!("{node} has no end of the follow any more: its agent leaves");
-                agent.stay = Stay::Leaving(Instant::now());
                 let batch = agent.leave();
+                agent.stay = Stay::Leaving(Instant::now());
                 self.remind(index, DEPARTURE);
                 Some(Heard::Batch(Box::new(batch)))
             }

@@ -52,24 +52,22 @@ impl Agents {
     /// with points that are observed since now.
     pub(super) fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
         let index = self.agents.len();
-        let mut agent = Agent::new(Reached::of(start, link.hello, link.commands));
+        let agent = Agent::new(Reached::of(start, link.hello, link.commands));
         let look = self.joining.remove(&agent.hello.node).flatten();
+        self.agents.push(agent);
+        self.alone = None;
+        one_clock_for_one_kernel(&mut self.agents);
+        let agent = &mut self.agents[index];
         let now = now(&agent.hello);
         for point in &mut agent.hello.points {
             point.since = now;
         }
         // The agent was started with the addresses that were known when it began to join.
-        if let Some(look) = look
-            && let Some(commands) = &agent.commands
-        {
-            commands.send(Command::Look(look));
+        if let Some(look) = &look {
+            agent.look(look);
         }
-        self.agents.push(agent);
-        self.alone = None;
-        one_clock_for_one_kernel(&mut self.agents);
-        let hello = &self.agents[index].hello;
-        log(hello);
-        let hello = Box::new(hello.clone());
+        log(&agent.hello);
+        let hello = Box::new(agent.hello.clone());
         tokio::spawn(forward(index, link.batches, self.sender.clone()));
         self.consider(index);
         hello

@@ -19,7 +19,8 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         agent: usize,
         batch: Batch,
     ) -> Result<(), SessionError> {
-        if self.wonder.is_some() && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
+        if !self.matched && batch.hops.iter().any(|hop| !hop.packet.is_neighbour()) {
+            self.matched = true;
             self.wonder = None;
             agents.send(&Command::Explain(false));
         }
@@ -53,7 +54,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             self.stalls.grow(self.core.streams(), Instant::now());
             self.silences.grow(self.core.streams(), Instant::now());
             agents.send(&Command::Sample(self.sampling.bound()));
-            agents.send(&Command::Explain(self.wonder.is_some()));
+            agents.send(&Command::Explain(!self.matched));
         }
         if new_addresses || anew {
             self.send_filter(agents);
@@ -140,7 +141,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         self.stalls.grow(self.core.streams(), Instant::now());
         self.silences.grow(self.core.streams(), Instant::now());
         agents.send(&Command::Sample(self.sampling.bound()));
-        agents.send(&Command::Explain(self.wonder.is_some()));
+        agents.send(&Command::Explain(!self.matched));
         self.send_filter(agents);
         self.after()
     }

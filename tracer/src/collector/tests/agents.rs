@@ -7,7 +7,11 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tracer_common::hash::Key;
-use tracer_core::request::{Command, Commander, Filter, Look, Request, Start, Watch};
+use tracer_core::{
+    input::{Batch, Change},
+    model::Point,
+    request::{Command, Commander, Filter, Look, Request, Start, Watch},
+};
 
 use super::world::beginning;
 use crate::{
@@ -265,4 +269,51 @@ async fn one_whose_node_has_an_end_again_in_time_stays() {
     );
     let heard = agents.next().await.expect("the follow goes on");
     assert!(matches!(heard, (0, Heard::Gone(_))));
+}
+
+/// What an agent finds after it began to leave is about to be detached.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_comes_back_while_an_agent_leaves_is_observed_by_the_next_one() {
+    let (mut agents, sender, commands) = one_agent();
+    let hello = beginning().nodes[0].clone();
+    agents.set_idle(BTreeSet::from([hello.node.clone()]));
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Batch(_))));
+
+    let Start { request, pods, .. } = start(&hello.node, [10, 244, 1, 9]);
+    agents.look(&hello.node, &Look { request, pods });
+    agents.set_idle(BTreeSet::new());
+    let found = Change {
+        time: 7,
+        points: vec![Point {
+            since: 7,
+            ..hello.points[0].clone()
+        }],
+        drops: Some(vec!["shop/db-0".into()]),
+        ..Change::default()
+    };
+    let batch = Batch {
+        change: Some(found),
+        ..Batch::default()
+    };
+    let sent = sender.send((0, Sent::Batch(Box::new(batch)))).await;
+    assert!(sent.is_ok(), "they are there");
+    let heard = agents.next().await.expect("the follow goes on");
+    let (0, Heard::Batch(batch)) = heard else {
+        panic!("it goes on for a moment");
+    };
+    let change = batch.change.expect("it found a pod");
+    assert_eq!((change.points[0].until, change.drops), (Some(7), None));
+
+    hear_nothing(&mut agents, Duration::from_secs(9)).await;
+    assert_eq!(commands.try_iter().collect::<Vec<_>>(), [Command::Stop]);
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(
+        matches!(heard, (0, Heard::Unreached(..))),
+        "it is started again"
+    );
 }

@@ -278,6 +278,12 @@ impl Search {
             let now = Instant::now();
             let others = self.others.map(|at| at.saturating_duration_since(now));
             let due = self.missing.due(now).into_iter().chain(others).min();
+            // A request may have come while the last changes settled.
+            let due = if self.asked.is_some() {
+                Some(Duration::ZERO)
+            } else {
+                due
+            };
             let Ok(any) = self.wait(due) else {
                 return Ok(());
             };
