@@ -28,7 +28,7 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentArgs, Failure, Outcome},
-    collector::unix_now,
+    clock::unix_now,
     follow::{interrupted, runtime},
     link::wire::{self, Message, PROTOCOL, SILENCE},
     node::{self, NodeError, Task},

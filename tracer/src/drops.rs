@@ -17,7 +17,8 @@ use tracer_core::{
 
 use crate::{
     cli::{AgentSpec, DropsSettings, Failure, Outcome, Output},
-    collector::{Agents, SessionError, Work, run as run_session, unix_now},
+    clock::unix_now,
+    collector::{Agents, SessionError, Work, run as run_session},
     follow::{interrupted, runtime},
     link::Place,
     terminal::{look_of_stdout, tell},

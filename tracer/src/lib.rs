@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod cli;
+mod clock;
 pub mod cluster;
 pub mod collector;
 pub mod drops;

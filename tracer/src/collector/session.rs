@@ -29,9 +29,8 @@ use super::{
     run,
     sampling::Sampling,
     stalls::{self, Stalls},
-    unix_now,
 };
-use crate::{link::LinkError, store::RecordError};
+use crate::{clock::unix_now, link::LinkError, store::RecordError};
 
 /// How often to ask slow streams for their watermark, and to look after open journeys. Nothing is
 /// asked while no journey is open.

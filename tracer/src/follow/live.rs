@@ -19,8 +19,9 @@ use super::{
 };
 use crate::{
     cli::{AgentSpec, Live, Settings},
+    clock::unix_now,
     cluster::{Cluster, ClusterError, Heard, Pods},
-    collector::{Update, unix_now},
+    collector::Update,
     link::Place,
     store::unwatched_end,
 };

@@ -10,7 +10,7 @@ use std::{
 use tracer_core::model::{CLOCK_DRIFT, ClockEstimate, RoundTrip};
 
 use super::lock;
-use crate::collector::unix_now;
+use crate::clock::unix_now;
 
 /// Number of comparisons before a follow begins; the fastest answer counts.
 const COMPARISONS: usize = 8;

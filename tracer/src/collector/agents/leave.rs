@@ -9,7 +9,8 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::{Agent, Agents, Heard, Sent, reach::now};
+use super::{Agent, Agents, Heard, Sent};
+use crate::clock::agent_now;
 
 /// How long an agent stays on a node without an end. A pod that is replaced may come back to
 /// its node, and packets to the pod's old address may still be on their way.
@@ -134,7 +135,7 @@ impl Agent {
         let points = self.hello.points.iter().enumerate();
         let there = points.filter(|(_, point)| point.until.is_none());
         let change = Change {
-            time: now(&self.hello).saturating_sub(bound),
+            time: agent_now(&self.hello).saturating_sub(bound),
             gone: there.map(|(index, _)| index).collect(),
             drops: Some(Vec::new()),
             leaves: true,

@@ -18,7 +18,8 @@ use super::{
     one_clock_for_one_kernel,
 };
 use crate::{
-    collector::{SessionError, unix_now},
+    clock::agent_now,
+    collector::SessionError,
     link::{self, Batches, Link, LinkError, Place, RemoteError},
     node::NodeError,
 };
@@ -58,7 +59,7 @@ impl Agents {
         self.alone = None;
         one_clock_for_one_kernel(&mut self.agents);
         let agent = &mut self.agents[index];
-        let now = now(&agent.hello);
+        let now = agent_now(&agent.hello);
         for point in &mut agent.hello.points {
             point.since = now;
         }
@@ -149,7 +150,7 @@ impl Agents {
     /// its start. If the task has changed since, the agent is told the present one.
     pub(super) fn begin_anew(&mut self, index: usize, link: Link, begun: &Start) -> Batch {
         let agent = &mut self.agents[index];
-        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, now(&agent.hello));
+        let (epoch, mut batch) = Epoch::begin(&agent.hello, link.hello, agent_now(&agent.hello));
         agent.epoch = epoch;
         agent.watermark = batch.watermark;
         agent.stay = Stay::default();
@@ -170,12 +171,6 @@ impl Agents {
         self.consider(index);
         batch
     }
-}
-
-/// An agent's monotonic clock now, ns.
-pub(super) fn now(hello: &Hello) -> u64 {
-    let now = unix_now().saturating_sub(hello.realtime_offset);
-    u64::try_from(now).unwrap_or_default()
 }
 
 /// Makes sure that agents can be started. A separate thread does this, because it blocks.

@@ -10,7 +10,10 @@ use tracer_core::{
 use tracing::{debug, info};
 
 use super::{Phase, STANDING, Session, SessionError};
-use crate::collector::{Agents, Update, Work, recorder::Recorder, unix_now};
+use crate::{
+    clock::unix_now,
+    collector::{Agents, Update, Work, recorder::Recorder},
+};
 
 impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn take(

@@ -20,7 +20,7 @@ use super::{
     tally::Tally,
     travel::{Clock, Mark, Travels},
 };
-use crate::collector::unix_now;
+use crate::clock::unix_now;
 
 /// Maximum number of notices that are kept.
 const NOTICES: usize = 200;
