@@ -16,12 +16,12 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output},
+    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, look_of_stdout},
     clock::unix_now,
     collector::{Agents, SessionError, Work, run as run_session},
     follow::{interrupted, runtime},
     link::Place,
-    terminal::{look_of_stdout, tell},
+    terminal::tell,
     view::{DropScene, DropView, Json, Text},
 };
 

@@ -23,14 +23,14 @@ use tracer_core::{journal::View, verdict::Kind};
 
 use self::plan::{key, plan};
 use crate::{
-    cli::{Expected, Failure, Outcome, Settings, Shape},
+    cli::{Expected, Failure, Outcome, Settings, Shape, look_of_stderr, look_of_stdout},
     collector::{self, Plan, SessionError, Update},
     expect::{Compared, Expectations},
     export::{SAVER, Stream},
     link::{self, Place},
     node::{self, Task},
     store::RecordError,
-    terminal::{look_of_stderr, look_of_stdout, tell},
+    terminal::tell,
     view::{self, Condensed, Json, Live, Progress, Shown, Text},
 };
 

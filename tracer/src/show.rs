@@ -3,9 +3,8 @@
 use std::io::{self, Write as _};
 
 use crate::{
-    cli::{Failure, Outcome, Output, ShowArgs},
+    cli::{Failure, Outcome, Output, ShowArgs, look_of_stdout},
     store::Contents,
-    terminal::look_of_stdout,
     view::{contents_json, contents_text},
 };
 

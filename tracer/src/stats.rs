@@ -9,9 +9,8 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{Failure, GroupBy, Outcome, Output, StatsArgs, selection},
+    cli::{Failure, GroupBy, Outcome, Output, StatsArgs, look_of_stdout, selection},
     replay::through,
-    terminal::look_of_stdout,
     view::{stats_json, stats_text},
 };
 

@@ -9,14 +9,11 @@
 use std::{
     env,
     io::{self, IsTerminal as _, Write},
-    os::fd::AsFd,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthChar as _;
-
-use crate::view::Look;
 
 /// Whether a character would move the cursor or turn the direction of writing.
 pub(crate) fn is_steering(c: char) -> bool {
@@ -123,31 +120,6 @@ pub(crate) fn zone(utc: bool) -> TimeZone {
     }
 }
 
-/// How text looks on standard output: of times in UTC, or as clocks show them
-/// here, or by `TZ`.
-pub(crate) fn look_of_stdout(utc: bool) -> Look {
-    look(&io::stdout(), io::stdout().is_terminal(), utc)
-}
-
-/// The same of standard error.
-pub(crate) fn look_of_stderr(utc: bool) -> Look {
-    look(&io::stderr(), io::stderr().is_terminal(), utc)
-}
-
-fn look(stream: &impl AsFd, is_terminal: bool, utc: bool) -> Look {
-    let mut look = Look::plain().in_zone(zone(utc));
-    if !is_terminal {
-        return look;
-    }
-    if env::var_os("NO_COLOR").is_none() && !is_dumb() {
-        look = look.in_colours();
-    }
-    match terminal_size::terminal_size_of(stream.as_fd()) {
-        Some((columns, _)) => look.on_columns(columns.0.into()),
-        None => look,
-    }
-}
-
 /// Whether the live view can have the terminal: somebody types on it and reads it, and it
 /// can do more than print.
 pub(crate) fn is_screen() -> bool {
@@ -155,7 +127,7 @@ pub(crate) fn is_screen() -> bool {
 }
 
 /// Whether the terminal can only print, as far as `TERM` says.
-fn is_dumb() -> bool {
+pub(crate) fn is_dumb() -> bool {
     env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty())
 }
 

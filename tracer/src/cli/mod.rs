@@ -16,6 +16,7 @@ mod error;
 mod extcap;
 mod help;
 mod load;
+mod look;
 mod man;
 mod selection;
 mod settings;
@@ -49,6 +50,7 @@ pub use args::{
 pub use drops::DropsSettings;
 pub use ends::{End, EndKind, Port};
 pub use error::{Failure, Outcome, SettingsError};
+pub(crate) use look::{look_of_stderr, look_of_stdout};
 pub use selection::selection;
 pub use settings::{Live, Settings};
 pub use values::{AgentSpec, EndName, PodName, PortName, ServiceName};

@@ -17,11 +17,11 @@ use tracer_core::{
 };
 
 use crate::{
-    cli::{Failure, Outcome, ReplayArgs, Shape, selection},
+    cli::{Failure, Outcome, ReplayArgs, Shape, look_of_stdout, selection},
     expect::{Compared, Expectations},
     export::{SAVER, Stream},
     store::{JoinError, Recordings},
-    terminal::{look_of_stdout, tell},
+    terminal::tell,
     view::{Condensed, Json, Live, Shown, Text, Wish},
 };
 

@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::{
     Look, json,
+    look::Palette,
     moment::{Moment, Span},
-    text::{Flow, Palette},
+    text::Flow,
 };
 use crate::store::{Contents, SCHEMA};
 

@@ -1,11 +1,52 @@
 //! How text looks: its colours, its width, and the time zone.
 
+use anstyle::{AnsiColor, Style};
 use jiff::tz::TimeZone;
 
-use super::{moment::Zone, text::Palette};
+use super::moment::Zone;
 
 /// The width of the narrowest terminals, and a usual width for output in a pipe.
 const LEAST: usize = 80;
+
+/// The styles of text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Palette {
+    pub(super) plain: Style,
+    /// The style of what the eye should find first.
+    pub(super) strong: Style,
+    /// The style of what is the same as before.
+    pub(super) dim: Style,
+    /// The style of what is as it should be.
+    pub(super) good: Style,
+    /// The style of what is worth a look.
+    pub(super) odd: Style,
+    /// The style of what is neither good nor odd.
+    pub(super) other: Style,
+    /// The style of what makes everything else less certain.
+    pub(super) alarm: Style,
+}
+
+impl Palette {
+    pub(super) const PLAIN: Self = Self {
+        plain: Style::new(),
+        strong: Style::new(),
+        dim: Style::new(),
+        good: Style::new(),
+        odd: Style::new(),
+        other: Style::new(),
+        alarm: Style::new(),
+    };
+
+    pub(super) const COLOUR: Self = Self {
+        plain: Style::new(),
+        strong: Style::new().bold(),
+        dim: Style::new().dimmed(),
+        good: AnsiColor::Green.on_default(),
+        odd: AnsiColor::Yellow.on_default(),
+        other: AnsiColor::Cyan.on_default(),
+        alarm: AnsiColor::Red.on_default().bold(),
+    };
+}
 
 /// How text for people is laid out.
 #[derive(Clone, Debug)]

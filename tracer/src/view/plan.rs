@@ -7,10 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    Look, json,
-    text::{Flow, Palette},
-};
+use super::{Look, json, look::Palette, text::Flow};
 use crate::{collector::Plan, node::discover};
 
 /// The plan of each agent, with the name of its node.

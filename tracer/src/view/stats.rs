@@ -15,9 +15,10 @@ use tracer_core::{
 
 use super::{
     Look, json,
+    look::Palette,
     moment::Span,
     selected::{self, Where},
-    text::{Flow, Palette},
+    text::Flow,
 };
 use crate::terminal::columns;
 

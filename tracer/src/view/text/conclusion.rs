@@ -7,8 +7,8 @@ use tracer_core::{
     verdict::{Confidence, Kind, Parts, Verdict},
 };
 
-use super::flow::{Flow, Palette};
-use crate::view::{evidence::sentences, outcome};
+use super::flow::Flow;
+use crate::view::{evidence::sentences, look::Palette, outcome};
 
 pub(super) fn show(
     flow: &mut Flow,

@@ -12,10 +12,10 @@ use tracer_core::{
 
 use super::{
     HOST, Text,
-    flow::{Flow, Palette},
+    flow::Flow,
     words::{self, count, grouped, plural},
 };
-use crate::view::{DropScene, DropView, facts, moment::Moment};
+use crate::view::{DropScene, DropView, facts, look::Palette, moment::Moment};
 
 /// Maximum number of kinds that the summary lists.
 const LISTED: usize = 10;

@@ -7,49 +7,9 @@
 
 use std::fmt::Write as _;
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use crate::terminal::{clean, columns, columns_of};
-
-/// The styles of text.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::view) struct Palette {
-    pub(in crate::view) plain: Style,
-    /// The style of what the eye should find first.
-    pub(super) strong: Style,
-    /// The style of what is the same as before.
-    pub(super) dim: Style,
-    /// The style of what is as it should be.
-    pub(in crate::view) good: Style,
-    /// The style of what is worth a look.
-    pub(super) odd: Style,
-    /// The style of what is neither good nor odd.
-    pub(super) other: Style,
-    /// The style of what makes everything else less certain.
-    pub(super) alarm: Style,
-}
-
-impl Palette {
-    pub(in crate::view) const PLAIN: Self = Self {
-        plain: Style::new(),
-        strong: Style::new(),
-        dim: Style::new(),
-        good: Style::new(),
-        odd: Style::new(),
-        other: Style::new(),
-        alarm: Style::new(),
-    };
-
-    pub(in crate::view) const COLOUR: Self = Self {
-        plain: Style::new(),
-        strong: Style::new().bold(),
-        dim: Style::new().dimmed(),
-        good: AnsiColor::Green.on_default(),
-        odd: AnsiColor::Yellow.on_default(),
-        other: AnsiColor::Cyan.on_default(),
-        alarm: AnsiColor::Red.on_default().bold(),
-    };
-}
 
 /// Text that is being laid out.
 pub(in crate::view) struct Flow {
@@ -203,8 +163,8 @@ mod tests {
     use proptest::prelude::{any, prop, proptest};
     use unicode_width::UnicodeWidthStr as _;
 
-    use super::{Flow, Palette, shorten};
-    use crate::terminal::columns;
+    use super::{Flow, shorten};
+    use crate::{terminal::columns, view::look::Palette};
 
     #[test]
     fn the_middle_of_a_long_name_goes() {

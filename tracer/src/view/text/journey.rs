@@ -11,13 +11,14 @@ use tracer_core::{
 
 use super::{
     conclusion,
-    flow::{self, Flow, Palette},
+    flow::{self, Flow},
     interface, words,
 };
 use crate::{
     terminal::columns,
     view::{
         Look,
+        look::Palette,
         moment::{Moment, Span},
         translation::{self, Change},
     },

@@ -24,7 +24,7 @@ pub use self::condensed::Condensed;
 pub(crate) use self::summary::doubts;
 pub(crate) use self::words::packet as packet_words;
 pub(super) use self::{
-    flow::{Flow, Palette, shorten},
+    flow::{Flow, shorten},
     summary::{Weight, accounting},
 };
 use tracer_core::{

@@ -8,13 +8,14 @@ use tracer_core::{
 };
 
 use super::{
-    flow::{Flow, Palette},
+    flow::Flow,
     interface,
     words::{self, grouped, plural},
 };
 use crate::view::{
     HOST, Look, dns,
     legs::{self, Begin, Leg},
+    look::Palette,
     moment::Span,
     selected,
 };
