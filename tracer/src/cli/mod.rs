@@ -9,6 +9,7 @@
 
 mod agents;
 mod args;
+pub mod at;
 mod complete;
 mod drops;
 mod ends;

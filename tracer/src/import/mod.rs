@@ -23,7 +23,6 @@ mod convert;
 mod error;
 mod interface;
 mod link;
-mod place;
 mod points;
 mod restore;
 mod survey;
@@ -38,7 +37,6 @@ use tracer_common::{
 };
 use tracer_core::{collect::Beginning, journey::Limits};
 
-pub use self::place::{At, Place, Way};
 use self::{
     capture::Input,
     convert::{Rest, convert},

@@ -13,10 +13,12 @@ use tracer_core::model::{CAPTURE, Direction, Hello, Mac, Network, Point, Role};
 use super::{
     ImportError,
     capture::Input,
-    place::{At, HOST, Place, Way},
     survey::{Spot, Survey},
 };
-use crate::inventory::{Inventory, list};
+use crate::{
+    cli::at::{At, HOST, Place, Way},
+    inventory::{Inventory, list},
+};
 
 /// Packets of one place in one file: index of the file, interface, and the packets' own
 /// interface index if an interface has packets of several.

@@ -10,9 +10,8 @@ use super::{
     capture::{Capture, Captured, Input, Item},
     interface::{Interface, Statistics},
     link::Link,
-    place::Place,
 };
-use crate::stdio;
+use crate::{cli::at::Place, stdio};
 
 /// The contents of a file.
 pub(super) struct Survey {

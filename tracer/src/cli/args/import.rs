@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueHint};
 
-use crate::{cli::values, import::At};
+use crate::cli::{at::At, values};
 
 /// The arguments of `tracer import`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::{net::IpAddr, str::FromStr};
 use tracer_core::model::{Direction, Mac, Role};
 
 /// Name of a node's host namespace.
-pub(super) const HOST: &str = "host";
+pub(crate) const HOST: &str = "host";
 
 /// The value of `--at`: `[WHICH=]PLACE[,pod=POD][,role=ROLE]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl FromStr for At {
 impl Place {
     /// Parses `NODE/INTERFACE`, `NODE/ADDRESS/INTERFACE` or `NODE/NAMESPACE/POD/INTERFACE`,
     /// each with an optional `/DIRECTION`.
-    pub(super) fn named(text: &str) -> Option<Self> {
+    pub(crate) fn named(text: &str) -> Option<Self> {
         let mut parts: Vec<&str> = text.split('/').collect();
         let way = parts.last().and_then(|last| Way::named(last));
         if way.is_some() {
@@ -125,12 +125,12 @@ impl Place {
 
     /// The place in an interface's name, as exports write it. A name without a direction does
     /// not count as a place.
-    pub(super) fn of_interface(name: &str) -> Option<Self> {
+    pub(crate) fn of_interface(name: &str) -> Option<Self> {
         Self::named(name).filter(|place| place.way.is_some())
     }
 
     /// Role of the interface: as given, or as interfaces with such names usually have it.
-    pub(super) fn role(&self) -> Role {
+    pub(crate) fn role(&self) -> Role {
         const BRIDGES: [&str; 6] = ["br", "cbr", "cni", "docker", "kube-bridge", "virbr"];
         const OVERLAYS: [&str; 13] = [
             "cilium_vxlan",
