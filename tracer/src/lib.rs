@@ -20,6 +20,7 @@ pub mod import;
 pub mod inventory;
 pub mod link;
 pub mod node;
+pub mod playback;
 pub mod replay;
 pub mod schema;
 pub mod show;

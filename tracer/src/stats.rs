@@ -10,7 +10,7 @@ use tracer_core::{
 
 use crate::{
     cli::{Failure, GroupBy, Outcome, Output, StatsArgs, look_of_stdout, selection},
-    replay::through,
+    playback::through,
     view::{stats_json, stats_text},
 };
 

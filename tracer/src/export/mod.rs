@@ -26,7 +26,7 @@ use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
 pub(crate) use self::{kept::SAVER, pcapng::Stream};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
-    replay::{Replayed, shown},
+    playback::{Replayed, shown},
     stdio,
     view::Json,
 };

@@ -25,7 +25,7 @@ use self::made::{
 use super::{ImportError, import};
 use crate::{
     cli::{ImportArgs, Outcome},
-    replay::replay,
+    playback::replay,
     store::Recordings,
 };
 

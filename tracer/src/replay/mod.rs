@@ -7,21 +7,17 @@ mod watch;
 
 use std::{
     io::{self, StdoutLock},
-    path::PathBuf,
     sync::mpsc::Receiver,
 };
 
-use tracer_core::{
-    collect::Core,
-    journal::{Reader, Selection, View},
-};
+use tracer_core::journal::{Reader, Selection, View as _};
 
 use crate::{
     cli::{Failure, Outcome, ReplayArgs, Shape, look_of_stdout, selection},
     expect::{Compared, Expectations},
     export::{SAVER, Stream},
-    store::{JoinError, Recordings},
-    terminal::tell,
+    playback::{Replayed, read, through},
+    store::Recordings,
     view::{Condensed, Json, Live, Shown, Text, Wish},
 };
 
@@ -93,37 +89,6 @@ fn words(words: [&str; 2]) -> impl Iterator<Item = String> {
     words.into_iter().map(str::to_owned)
 }
 
-/// Shows the selected journeys of files to a view, and prints what is wrong with the files.
-pub(crate) fn through(
-    files: &[PathBuf],
-    view: &mut impl View,
-    selection: Option<Selection>,
-) -> Result<Replayed, Failure> {
-    shown(files, view, selection, Failure::from)
-}
-
-/// As [`through`], with a view that does not write to standard output and has its own errors.
-pub(crate) fn shown(
-    files: &[PathBuf],
-    view: &mut impl View,
-    selection: Option<Selection>,
-    unwritten: impl FnOnce(io::Error) -> Failure,
-) -> Result<Replayed, Failure> {
-    let recordings = Recordings::open(files).map_err(Failure::new)?;
-    read(recordings, view, selection, unwritten)
-}
-
-fn read(
-    mut recordings: Recordings,
-    view: &mut impl View,
-    selection: Option<Selection>,
-    unwritten: impl FnOnce(io::Error) -> Failure,
-) -> Result<Replayed, Failure> {
-    let replayed = replay(&mut recordings, &mut Reader::new(view, selection)).map_err(unwritten)?;
-    limits(&recordings);
-    Ok(replayed)
-}
-
 /// Shows recordings in the live view, where the user moves in time, until the user quits.
 fn moved(
     recordings: Recordings,
@@ -149,69 +114,6 @@ fn moved(
         // A user who has left does not need the rest.
         _ => Err(Failure::BrokenPipe),
     }
-}
-
-/// Prints what is known after the last event, and what limits the verdicts.
-fn limits(recordings: &Recordings) {
-    for path in recordings.cut() {
-        tell(&format!(
-            "{} ends in the middle, as when its recorder is killed or its disk was full: what was \
-             on its way then is unknown",
-            path.display()
-        ));
-    }
-    if let Some(sentence) = recordings.apart() {
-        tell(&sentence);
-    }
-}
-
-/// The result of a replay.
-pub struct Replayed {
-    /// Number of journeys, without ARP and neighbour discovery.
-    pub matched: u64,
-    /// Why the recording could not be read to its end; `None` if it was.
-    pub broken: Option<JoinError>,
-}
-
-impl Replayed {
-    /// The outcome of a command that showed the replay.
-    ///
-    /// # Errors
-    /// If the recording could not be read to its end.
-    pub(crate) fn outcome(self) -> Result<Outcome, Failure> {
-        match self.broken {
-            Some(error) => Err(Failure::new(error)),
-            None => Ok(Outcome::of(self.matched)),
-        }
-    }
-}
-
-/// Replays recordings, and shows what the follow showed.
-///
-/// A file that cannot be read any further ends the replay of all files. Everything before is
-/// shown.
-///
-/// # Errors
-/// Errors of the view.
-pub fn replay<V: View>(
-    recordings: &mut Recordings,
-    reader: &mut Reader<'_, V>,
-) -> io::Result<Replayed> {
-    let mut core = Core::new(recordings.beginning());
-    let mut broken = None;
-    for record in recordings.by_ref() {
-        match record {
-            Ok(record) => core.take(record),
-            Err(error) => broken = Some(error),
-        }
-        core.show(reader)?;
-    }
-    core.end(reader)?;
-    core.sum_up(reader)?;
-    Ok(Replayed {
-        matched: core.matched(),
-        broken,
-    })
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ use std::{
 
 use self::problems::{Search, Which};
 use super::{
-    Replayed, limits,
     player::{Player, Shown},
     watch::Found,
 };
-use crate::view::{Clock, Course, Speed, Travels, Wish};
+use crate::{
+    playback::{Replayed, limits},
+    view::{Clock, Course, Speed, Travels, Wish},
+};
 
 mod problems;
 

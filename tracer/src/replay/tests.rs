@@ -24,8 +24,11 @@ use tracer_core::{
     verdict::{Parts, Summary, Verdict},
 };
 
-use super::{Recordings, replay};
-use crate::view::{evidence::sentences, outcome};
+use crate::{
+    playback::replay,
+    store::Recordings,
+    view::{evidence::sentences, outcome},
+};
 
 /// The digest of a recording, with journeys of one kind together.
 #[derive(Default)]

@@ -25,7 +25,7 @@ use super::{
     world::{DROPS, FROM_POD, HOPS, IN, MS, OUT, PODS, S, START, TO_POD, World, beginning, hop},
 };
 use crate::{
-    replay::replay,
+    playback::replay,
     store::{Head, Recordings, Rotation, Writer},
 };
 

@@ -27,7 +27,7 @@ use self::readme::Part;
 use super::{html::Html, output::beside, unwritten};
 use crate::{
     cli::{BundleArgs, Failure, Outcome},
-    replay::{Replayed, shown},
+    playback::{Replayed, shown},
     stdio,
     store::{Anonymizer, Contents, CopyError, Reader, RecordError, Target},
     view::{Look, Text, contents_text},

@@ -10,8 +10,9 @@ use tracer_core::{
     model::{Owner, OwnerKind, Owners},
 };
 
-use super::{fixtures, replay};
+use super::fixtures;
 use crate::{
+    playback::replay,
     store::{Event, Reader, Recordings, Rotation, Writer},
     view::{Json, Look, Text},
 };

@@ -8,10 +8,7 @@ use serde_json::Value;
 use tracer_core::journal::{Reader, Selection};
 
 use super::fixtures;
-use crate::{
-    replay::{Recordings, replay},
-    view::Json,
-};
+use crate::{playback::replay, store::Recordings, view::Json};
 
 /// Recordings that together have every kind of journey that the queries need.
 const FILES: [&str; 5] = [

@@ -21,7 +21,7 @@ use super::{
     keys::Action,
     state::{Screen, Source, State},
 };
-use crate::{export::SAVER, replay::replay, store::Recordings, view::Look};
+use crate::{export::SAVER, playback::replay, store::Recordings, view::Look};
 
 const THEME: Theme = Theme { colour: false };
 
