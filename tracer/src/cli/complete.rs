@@ -50,15 +50,41 @@ const OF_KUBECTL: &str = "kubectl_complete-packet_path";
 /// The last line for kubectl, which excludes file names (cobra's `ShellCompDirectiveNoFileComp`).
 const NO_FILES: &str = ":4";
 
+/// Makes the completer of an argument.
+type Completes = fn() -> ArgValueCompleter;
+
+/// The arguments whose values are names in a cluster, each with its completer.
+const NAMES: [(&str, Completes); 8] = [
+    ("context", contexts),
+    ("namespace", namespaces),
+    ("node", nodes),
+    ("pod", pods),
+    ("src_pod", pods),
+    ("dst_pod", pods),
+    ("src_service", services),
+    ("dst_service", services),
+];
+
+/// The command line, with the completers of names.
+fn command() -> Command {
+    Arguments::command().mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let named = NAMES.iter().find(|(name, _)| arg.get_id() == name);
+            match named {
+                Some((_, completer)) => arg.add(completer()),
+                None => arg,
+            }
+        })
+    })
+}
+
 /// Answers a shell's script or kubectl. Returns `None` if neither of the two asks. After the answer
 /// to a script, the process ends here.
 pub(super) fn answer() -> Option<io::Result<Vec<u8>>> {
     if is_for_kubectl() {
         return Some(for_kubectl());
     }
-    CompleteEnv::with_factory(Arguments::command)
-        .var(VARIABLE)
-        .complete();
+    CompleteEnv::with_factory(command).var(VARIABLE).complete();
     None
 }
 
@@ -71,7 +97,7 @@ fn is_for_kubectl() -> bool {
 fn for_kubectl() -> io::Result<Vec<u8>> {
     let words: Vec<OsString> = words().collect();
     let last = words.len() - 1;
-    let found = complete(&mut Arguments::command(), words, last, None)?;
+    let found = complete(&mut command(), words, last, None)?;
     let mut lines = String::new();
     for candidate in found {
         lines.push_str(&candidate.get_value().to_string_lossy());
@@ -116,27 +142,27 @@ pub(super) fn script(shell: Shell) -> io::Result<Vec<u8>> {
 }
 
 /// Names of pods.
-pub(super) fn pods() -> ArgValueCompleter {
+fn pods() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| in_namespace::<Pod>(word))
 }
 
 /// Names of Services.
-pub(super) fn services() -> ArgValueCompleter {
+fn services() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| in_namespace::<Service>(word))
 }
 
 /// Names of nodes.
-pub(super) fn nodes() -> ArgValueCompleter {
+fn nodes() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| of_cluster::<Node>(word))
 }
 
 /// Names of namespaces.
-pub(super) fn namespaces() -> ArgValueCompleter {
+fn namespaces() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| of_cluster::<Namespace>(word))
 }
 
 /// Names of contexts in the kubeconfig.
-pub(super) fn contexts() -> ArgValueCompleter {
+fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|word: &OsStr| {
         let (access, _) = asked();
         candidates(word, soon(move || access.contexts()))
@@ -285,6 +311,15 @@ mod tests {
         assert_eq!(access.user.as_deref(), Some("jane"));
         assert_eq!(namespace, None);
         assert_eq!(words("tracer"), (Access::default(), None));
+    }
+
+    #[test]
+    fn each_name_that_is_completed_is_an_arguments() {
+        let command = Arguments::command();
+        for (name, _) in NAMES {
+            let mut args = command.get_subcommands().flat_map(Command::get_arguments);
+            assert!(args.any(|arg| arg.get_id() == name), "{name}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::WHERE;
-use crate::{cli::complete, cluster::Access};
+use crate::cluster::Access;
 
 /// Which cluster to ask for its objects, and as whom, in kubectl's words.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -25,7 +25,6 @@ pub struct AccessArgs {
     #[arg(
         long,
         value_name = "NAME",
-        add = complete::contexts(),
         conflicts_with = "inventory",
         help_heading = WHERE
     )]

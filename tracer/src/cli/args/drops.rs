@@ -5,24 +5,21 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueHint};
 
 use super::{AccessArgs, COST, END, Explain, OUTPUT, Output, PodArgs, Times, WHAT, WHERE};
-use crate::cli::{
-    complete,
-    values::{self, AgentSpec, EndName},
-};
+use crate::cli::values::{self, AgentSpec, EndName};
 
 /// The arguments of `tracer drops`.
 #[derive(Debug, Args)]
 pub struct DropsArgs {
     /// Show only packets from or to this pod, or dropped inside it: NAME or NAMESPACE/NAME
-    #[arg(long, value_name = "POD", value_parser = values::pod, add = complete::pods(), help_heading = WHAT)]
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub pod: Option<EndName>,
 
     /// Namespace of a pod that is named without one; default: the context's, with --inventory `default`
-    #[arg(short, long, value_name = "NAMESPACE", requires = "pod", add = complete::namespaces(), help_heading = WHAT)]
+    #[arg(short, long, value_name = "NAMESPACE", requires = "pod", help_heading = WHAT)]
     pub namespace: Option<String>,
 
     /// Show only drops on this node
-    #[arg(long, value_name = "NODE", add = complete::nodes(), help_heading = WHAT)]
+    #[arg(long, value_name = "NODE", help_heading = WHAT)]
     pub node: Option<String>,
 
     /// Watch all nodes of the cluster: by --agent where one is given, else by a pod on each

@@ -5,10 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::{AccessArgs, COST, END, PodArgs, Protocol, WHAT, WHERE};
-use crate::cli::{
-    complete,
-    values::{self, AgentSpec, EndName},
-};
+use crate::cli::values::{self, AgentSpec, EndName};
 
 /// What to follow, where to look, and when to end.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -22,7 +19,7 @@ pub struct WatchArgs {
     pub destination: Destination,
 
     /// Namespace of pods that are named without one; default: the context's, with --inventory `default`
-    #[arg(short, long, value_name = "NAMESPACE", add = complete::namespaces(), help_heading = WHAT)]
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
     pub namespace: Option<String>,
 
     /// Follow only this protocol
@@ -208,11 +205,11 @@ pub struct Source {
     pub src: Option<EndName>,
 
     /// Source pod: NAME or NAMESPACE/NAME
-    #[arg(long, value_name = "POD", value_parser = values::pod, add = complete::pods(), help_heading = WHAT)]
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub src_pod: Option<EndName>,
 
     /// Source service: `[NAMESPACE/]NAME[:PORT]`; PORT is a number or a name
-    #[arg(long, value_name = "SERVICE", value_parser = values::service, add = complete::services(), help_heading = WHAT)]
+    #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
     pub src_service: Option<EndName>,
 
     /// Source IP address
@@ -229,11 +226,11 @@ pub struct Destination {
     pub dst: Option<EndName>,
 
     /// Destination pod: NAME or NAMESPACE/NAME
-    #[arg(long, value_name = "POD", value_parser = values::pod, add = complete::pods(), help_heading = WHAT)]
+    #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub dst_pod: Option<EndName>,
 
     /// Destination service: `[NAMESPACE/]NAME[:PORT]`; PORT is a number or a name
-    #[arg(long, value_name = "SERVICE", value_parser = values::service, add = complete::services(), help_heading = WHAT)]
+    #[arg(long, value_name = "SERVICE", value_parser = values::service, help_heading = WHAT)]
     pub dst_service: Option<EndName>,
 
     /// Destination IP address
