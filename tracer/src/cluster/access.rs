@@ -16,7 +16,10 @@ use kube::{
 };
 use nix::unistd::setsid;
 
-use super::error::{ClusterError, first_line};
+use super::{
+    error::{ClusterError, first_line},
+    place::Place,
+};
 
 /// Limit for connecting. A reachable server accepts a connection within a second or two, also
 /// across a VPN.
@@ -44,15 +47,16 @@ pub struct Cluster {
     pub place: Place,
 }
 
-/// The name of a cluster in messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The API server's URL.
-    pub server: String,
-    /// Source of the credentials: `context kind of /root/.kube/config`.
-    pub source: String,
-    /// Credential command, if the kubeconfig names one.
-    pub command: Option<String>,
+impl Cluster {
+    /// Turns an error of a request into one of these.
+    #[must_use]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is what `map_err` hands over"
+    )]
+    pub fn explain(&self, error: kube::Error) -> ClusterError {
+        ClusterError::of(&error, &self.place)
+    }
 }
 
 impl Access {

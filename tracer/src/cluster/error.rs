@@ -4,7 +4,7 @@ use std::{error::Error, fmt::Display, io, path::PathBuf};
 
 use kube::client::AuthError;
 
-use super::{Place, Rule};
+use super::{place::Place, rule::Rule};
 use crate::inventory::{InventoryError, list, nearest};
 
 /// Why a request to the cluster failed.
@@ -133,18 +133,6 @@ pub enum ClusterError {
         /// The server's message.
         why: String,
     },
-}
-
-impl super::Cluster {
-    /// Turns an error of a request into one of these.
-    #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "it is what `map_err` hands over"
-    )]
-    pub fn explain(&self, error: kube::Error) -> ClusterError {
-        ClusterError::of(&error, &self.place)
-    }
 }
 
 impl ClusterError {

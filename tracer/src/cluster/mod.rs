@@ -7,6 +7,7 @@
 mod access;
 mod error;
 mod names;
+mod place;
 mod read;
 mod refused;
 mod rule;
@@ -14,9 +15,10 @@ mod rule;
 mod tests;
 mod watch;
 
-pub use access::{Access, Cluster, Place};
+pub use access::{Access, Cluster};
 pub use error::ClusterError;
 pub(crate) use names::names;
+pub use place::Place;
 pub use read::Wanted;
 pub(crate) use rule::Rule;
 pub use watch::{Heard, Pods};
