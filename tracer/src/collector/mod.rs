@@ -2,6 +2,7 @@
 //! verdicts to a view.
 
 mod agents;
+mod error;
 mod plan;
 mod recorder;
 mod run;
@@ -12,6 +13,7 @@ mod stalls;
 mod tests;
 
 pub(crate) use agents::Agents;
+pub use error::SessionError;
 pub use plan::{Masqueraded, Plan, Targets, Update, Write};
 pub(crate) use run::{Work, run};
-pub use session::{Outcome, SessionError, follow};
+pub use session::{Outcome, follow};

@@ -8,7 +8,6 @@ mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
     time::Duration,
 };
 
@@ -24,13 +23,13 @@ use tracer_core::{
 use tracing::info;
 
 use super::{
-    Agents, Plan, Update, Work,
+    Agents, Plan, SessionError, Update, Work,
     recorder::Recorder,
     run,
     sampling::Sampling,
     stalls::{self, Stalls},
 };
-use crate::{clock::unix_now, link::LinkError, store::RecordError};
+use crate::{clock::unix_now, store::RecordError};
 
 /// How often to ask slow streams for their watermark, and to look after open journeys. Nothing is
 /// asked while no journey is open.
@@ -52,43 +51,6 @@ pub struct Outcome {
     pub matched: u64,
     /// Shown journeys by verdict, without those that the follow's start or end cut off.
     pub fates: BTreeMap<Kind, u64>,
-}
-
-/// Why a follow ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The follow was told to stop before it had begun.
-    #[error("stopped before all agents had started")]
-    Stopped,
-    /// No agent could start.
-    #[error(transparent)]
-    Prepare(LinkError),
-    /// An agent could not start.
-    #[error("{node}: {source}")]
-    Agent {
-        /// The agent's node.
-        node: String,
-        /// The cause.
-        source: LinkError,
-    },
-    /// An agent ended by itself.
-    #[error("the agent of {node} ended unexpectedly: what it saw last is lost")]
-    AgentEnded {
-        /// The agent's node.
-        node: String,
-    },
-    /// An agent does not do what it is told.
-    #[error("the agent of {node} did not answer within {} s: is the node overloaded?", stalls::PATIENCE.as_secs())]
-    Silent {
-        /// The agent's node.
-        node: String,
-    },
-    /// The recording cannot be written.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// The view cannot write.
-    #[error("cannot write the output: {0}")]
-    View(#[from] io::Error),
 }
 
 /// Runs a follow until `stop`, its duration, or its count is reached, and detaches everything.

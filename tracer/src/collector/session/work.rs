@@ -9,10 +9,10 @@ use tracer_core::{
 };
 use tracing::{debug, info};
 
-use super::{Phase, STANDING, Session, SessionError};
+use super::{Phase, STANDING, Session};
 use crate::{
     clock::unix_now,
-    collector::{Agents, Update, Work, recorder::Recorder},
+    collector::{Agents, SessionError, Update, Work, recorder::Recorder},
 };
 
 impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
