@@ -20,6 +20,7 @@ mod skim;
 mod skimmed;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unreadable;
 
 use std::{
     collections::BTreeMap,

@@ -4,12 +4,7 @@
 //! needed. So this module holds only some items at a time. YAML goes through a [`Skimmer`]
 //! first, and JSON is parsed as a stream. Both skip unneeded fields before these take memory.
 
-use std::{
-    fmt,
-    io::{self, BufRead},
-    path::Path,
-    str,
-};
+use std::{io::BufRead, path::Path, str};
 
 use serde::de::{DeserializeSeed as _, IgnoredAny};
 use serde_json::error::Category;
@@ -20,55 +15,8 @@ use super::{
     objects::Object,
     skim::{Chunk, Part, Skimmer},
     skimmed::{Skim, Skimmed, kind_of_items},
+    unreadable::Error,
 };
-
-/// Why objects cannot be read; the caller adds the file's name.
-#[derive(Debug)]
-pub(super) enum Error {
-    /// The text is not YAML; with the cause.
-    NotYaml(String),
-    /// The text begins like JSON, but is not JSON; with the cause.
-    NotJson(String),
-    /// The text is valid, but has no Kubernetes objects; with what is wrong.
-    NotObjects(String),
-    /// The file cannot be read.
-    Read(io::Error),
-    /// The receiver of an object refused it.
-    Taken(InventoryError),
-}
-
-/// Parsers keep only the text of an error.
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotYaml(why) | Self::NotJson(why) | Self::NotObjects(why) => f.write_str(why),
-            Self::Read(error) => error.fmt(f),
-            Self::Taken(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error {
-    fn of(self, path: &Path) -> InventoryError {
-        let path = path.to_owned();
-        match self {
-            Self::NotYaml(why) => InventoryError::NotYaml {
-                path,
-                why: brief(&why),
-            },
-            Self::NotJson(why) => InventoryError::NotJson {
-                path,
-                why: brief(&why),
-            },
-            Self::NotObjects(why) => InventoryError::NotObjects {
-                path,
-                why: brief(&why),
-            },
-            Self::Read(source) => InventoryError::Read { path, source },
-            Self::Taken(error) => error,
-        }
-    }
-}
 
 /// Passes all objects of a file to `take`: one document or several, in YAML or JSON.
 ///
@@ -213,16 +161,6 @@ fn without_place(error: &str) -> String {
     let error = error.lines().next().unwrap_or_default();
     let (what, _) = error.split_once(" at line ").unwrap_or((error, ""));
     what.to_owned()
-}
-
-/// The beginning of a text, for a sentence, because errors may quote a whole file.
-fn brief(text: &str) -> String {
-    const ROOM: usize = 120;
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(ROOM) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
 }
 
 /// Options of the parser without its limits for small untrusted files, which an inline list of

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{
     objects::{Node, Object, Pod, SECTIONS, Service, Slice, WHOLE},
-    read::Error,
+    unreadable::Error,
 };
 
 /// The kept part of an object, or of a list of objects.
