@@ -3,7 +3,7 @@
 //! The agent comes by exec and is no child of this process. The agent writes its process id
 //! into a file, and the pod shares the node's process ids. The pod lives until the agent has
 //! ended, or until no agent has come for some time: a follow that is killed leaves nothing.
-//! In an image with a shell, a script does the same (`link::upload`).
+//! In an image with a shell, a script does the same (`link::script`).
 
 use std::{fs, io, path::Path, time::Duration};
 

@@ -5,8 +5,10 @@
 //! written ([`crate::store`]), and receives the frames of `wire`.
 
 mod clock;
+mod error;
 mod pods;
 mod remote;
+mod script;
 mod skip;
 mod upload;
 mod way;
@@ -26,11 +28,11 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
-pub(crate) use self::upload::PATIENCE;
+pub(crate) use self::script::PATIENCE;
 use self::way::Way;
 pub use self::{
+    error::{LinkError, RemoteError},
     pods::{PodError, Pods, about_pod},
-    remote::RemoteError,
     way::end_all,
 };
 use crate::node::{self, NodeError, Task};
@@ -110,17 +112,6 @@ impl Batches {
     }
 }
 
-/// Why an agent cannot start, or can send no more.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// Error of an agent in this process.
-    #[error(transparent)]
-    Node(#[from] NodeError),
-    /// Error of an agent in another process.
-    #[error(transparent)]
-    Remote(#[from] RemoteError),
-}
-
 /// Starts an agent and waits until it has attached its programs. This takes a while and blocks
 /// the thread.
 ///
@@ -132,7 +123,7 @@ pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
         Place::Netns(path) => here(Some(path.clone()), start),
         Place::Exec(command) => remote(Way::command(command)?, start),
         Place::Ssh(host) => remote(Way::ssh(host)?, start),
-        Place::Pod(pods) => remote(pods::start(pods, start)?, start),
+        Place::Pod(pods) => remote(Way::pod(pods, start)?, start),
     }
 }
 

@@ -5,8 +5,8 @@
 //! count lost events. Nothing that comes is trusted.
 
 use std::{
-    io::{self, BufReader, Read, Write},
-    path::{Path, PathBuf},
+    io::{BufReader, Read, Write},
+    path::Path,
     sync::{
         Arc, Mutex,
         mpsc::{self as std_mpsc, RecvTimeoutError, SyncSender, TrySendError},
@@ -24,20 +24,16 @@ use tracer_core::{
 use tracing::info;
 
 use super::{
+    RemoteError,
     clock::Clock,
     lock,
-    pods::PodError,
     skip::Skipping,
     upload::{self, Opened},
     way::{End, Way},
-    wire::{CLOCK_EVERY, Message, PROTOCOL},
+    wire::{BEGINNING, CLOCK_EVERY, Message, PROTOCOL},
     words::Words,
 };
 use crate::store::{Event, Reader, TraceError};
-
-/// How long an agent may take to attach its programs and describe itself: old verifiers are
-/// slow.
-const BEGINNING: Duration = Duration::from_secs(120);
 
 /// Limit of batches on their way to the collector.
 const IN_FLIGHT: usize = 16;
@@ -47,97 +43,6 @@ const COMMANDS: usize = 64;
 
 /// How often the collector asks an agent for a batch at most.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
-
-/// Why a remote agent cannot start, or can send no more.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoteError {
-    /// The command cannot be run.
-    #[error("cannot run `{command}`: {source}")]
-    Run {
-        /// The shell command.
-        command: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// No agent answers at the other end.
-    #[error("`{command}` ended before an agent answered{said}")]
-    NoAgent {
-        /// The shell command.
-        command: String,
-        /// Output that came instead, after a colon.
-        said: String,
-    },
-    /// Another program answered.
-    #[error("`{command}` leads to something else than an agent{said}")]
-    Other {
-        /// The shell command.
-        command: String,
-        /// Output that came instead, after a colon.
-        said: String,
-    },
-    /// An agent took too long.
-    #[error(
-        "no agent answered through `{command}` within {} s{said}",
-        BEGINNING.as_secs()
-    )]
-    Slow {
-        /// The shell command.
-        command: String,
-        /// Output that came instead, after a colon.
-        said: String,
-    },
-    /// The machine has no tracer, and none is here that can run there.
-    #[error(
-        "it has no tracer, and this one cannot run there ({machine}): install tracer there, or put \
-         a static one beside this one, as {} (`cargo xtask build` makes one)",
-        beside.display()
-    )]
-    NoProgram {
-        /// Output of `uname -m` on that machine.
-        machine: String,
-        /// Where a program for that machine was looked for.
-        beside: PathBuf,
-    },
-    /// There is no pod for the agent.
-    #[error(transparent)]
-    Pod(Box<PodError>),
-    /// The program could not be sent.
-    #[error("tracer cannot be put there: {source}")]
-    Upload {
-        /// The cause.
-        source: io::Error,
-    },
-    /// The answer is from another version, or damaged.
-    #[error(transparent)]
-    Records(#[from] TraceError),
-    /// The agent has begun, and no longer answers.
-    #[error("its agent does not answer")]
-    Silent,
-    /// The agent no longer watches drops after it began anew.
-    #[error("it cannot watch drops any more")]
-    NoDrops,
-    /// The agent's messages break the protocol.
-    #[error("what answers is no agent: {0}")]
-    Wrong(&'static str),
-    /// The agent's clock changed: its machine was suspended or paused, or its clock was set.
-    #[error("its clock has moved by {} ms: was it suspended?", by / 1_000_000)]
-    Clock {
-        /// By how much the clock changed, ns.
-        by: i64,
-    },
-    /// The stream ended in the middle.
-    #[error("the way to its agent broke{said}")]
-    Broken {
-        /// The last output, after a colon.
-        said: String,
-    },
-}
-
-impl From<PodError> for RemoteError {
-    fn from(error: PodError) -> Self {
-        Self::Pod(Box::new(error))
-    }
-}
 
 /// A started agent.
 pub(super) struct Agent {

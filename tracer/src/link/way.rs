@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    io::{self, Read, Write},
+    io::{Read, Write},
     os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     sync::Mutex,
@@ -14,11 +14,12 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use tracer_core::request::Start;
 
 use super::{
     RemoteError, lock,
-    pods::{self, Session},
-    upload,
+    pods::{self, Input, Output, Pods, Session},
+    script,
 };
 
 /// How long a command may take to end after its agent.
@@ -67,9 +68,25 @@ impl Way {
     pub(super) fn ssh(host: &str) -> Result<Self, RemoteError> {
         let mut ssh = Command::new("ssh");
         // This works with every login shell, because no script here contains a quote.
-        let script = format!("exec sh -c '{}'", upload::script_for_login());
+        let script = format!("exec sh -c '{}'", script::for_login());
         ssh.args(SSH_OPTIONS).args(["--", host, &script]);
         Self::run(&mut ssh, format!("ssh {host}"), true)
+    }
+
+    /// Creates an agent's pod, and runs the agent by exec.
+    ///
+    /// # Errors
+    /// [`RemoteError::Pod`]; then the Job is removed.
+    pub(super) fn pod(pods: &Pods, start: &Start) -> Result<Self, RemoteError> {
+        let (session, streams) = pods::start(pods, start)?;
+        Ok(Self {
+            name: streams.name,
+            uploads: streams.uploads,
+            input: Box::new(Input(streams.input)),
+            output: Box::new(Output::new(streams.output)),
+            errors: Box::new(Output::new(streams.errors)),
+            end: End::Pod(session),
+        })
     }
 
     fn run(command: &mut Command, name: String, uploads: bool) -> Result<Self, RemoteError> {
@@ -173,17 +190,4 @@ pub fn end_all() {
         // Killing fails only if the group has ended in the meantime.
         let _: nix::Result<()> = killpg(group, Signal::SIGKILL);
     }
-}
-
-/// Reads a line of a machine's output before the agent is ready.
-pub(super) fn line(input: &mut impl Read, most: usize) -> io::Result<Option<String>> {
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while line.len() < most && input.read(&mut byte)? > 0 {
-        if byte[0] == b'\n' {
-            return Ok(Some(String::from_utf8_lossy(&line).trim_end().to_owned()));
-        }
-        line.push(byte[0]);
-    }
-    Ok(None)
 }

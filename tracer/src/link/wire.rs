@@ -17,6 +17,10 @@ use tracer_core::request::{Command, Start};
 /// and unknown ones are ignored.
 pub(crate) const PROTOCOL: u32 = 1;
 
+/// How long an agent may take to attach its programs and describe itself: old verifiers are
+/// slow.
+pub(super) const BEGINNING: Duration = Duration::from_secs(120);
+
 /// After this silence, each side takes the other one for dead.
 pub(crate) const SILENCE: Duration = Duration::from_secs(10);
 

@@ -6,7 +6,7 @@
 //! created.
 
 use super::image;
-use crate::link::upload::{self, FOLDER};
+use crate::link::script::{self, FOLDER};
 
 /// What the image is assumed to contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Inside {
     /// Command of the pod's own process, which waits for the agent and ends with it.
     pub(super) fn holder(self) -> Vec<String> {
         match self {
-            Self::Shell => shell(upload::script_of_pod()),
+            Self::Shell => shell(script::of_pod()),
             Self::Tracer => tracer("--hold"),
         }
     }
@@ -40,7 +40,7 @@ impl Inside {
     /// shell and `tracer`.
     pub(super) fn agent(self, was_named: bool) -> Vec<String> {
         match self {
-            Self::Shell => shell(upload::script_for_pod(was_named)),
+            Self::Shell => shell(script::for_pod(was_named)),
             Self::Tracer => {
                 let mut words = tracer("--pid-file");
                 words.push("--stdio".to_owned());

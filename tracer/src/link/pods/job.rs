@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tracer_core::request::{Start, Watch};
 
 use super::{CONTAINER, NAMESPACE, inside::Inside};
-use crate::link::upload;
+use crate::link::script;
 
 /// Label of all objects that tracer creates.
 const LABEL: (&str, &str) = ("app.kubernetes.io/name", "tracer-agent");
@@ -118,7 +118,7 @@ impl Wanted<'_> {
                 "image": self.image,
                 "imagePullPolicy": self.pull,
                 "command": self.inside.holder(),
-                "volumeMounts": [{"name": "tracer", "mountPath": upload::FOLDER}],
+                "volumeMounts": [{"name": "tracer", "mountPath": script::FOLDER}],
                 "resources": {
                     "requests": {"cpu": "20m", "memory": "64Mi"},
                     "limits": {"cpu": CPU, "memory": MEMORY},
@@ -250,7 +250,7 @@ mod tests {
         let (mut shell, mut tracer) = (made(Inside::Shell), made(Inside::Tracer));
         let script = shell.command.take().expect("a command");
         assert_eq!(script[..2], ["sh", "-c"]);
-        assert_eq!(script[2], upload::script_of_pod());
+        assert_eq!(script[2], script::of_pod());
         let command = tracer.command.take().expect("a command");
         assert_eq!(command, ["tracer", "agent", "--hold", "/tracer/pid"]);
         // The command must be `command`, because the image's entry point would take `args` as

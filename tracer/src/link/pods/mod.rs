@@ -24,8 +24,11 @@ use kube::{Api, api::PostParams};
 use tokio::time::timeout;
 use tracing::info;
 
-pub(super) use self::session::{Session, end_all, start};
 pub use self::{job::about as about_pod, refused::PodError};
+pub(super) use self::{
+    session::{Session, end_all, start},
+    streams::{Input, Output},
+};
 use crate::cluster::{Access, Cluster, ClusterError, Place};
 
 /// Namespace of agents' pods.

@@ -63,4 +63,10 @@ pub enum PodError {
     /// Exec into the pod failed.
     #[error("exec into the agent's pod fails: {0}")]
     Exec(ClusterError),
+    /// The session's runtime cannot be made.
+    #[error("tracer cannot be put there: {0}")]
+    Runtime(std::io::Error),
+    /// The session's thread ended before there was a pod.
+    #[error("what answers is no agent: nobody made its pod")]
+    Unmade,
 }

@@ -28,13 +28,10 @@ use super::{
     inside::{self, Inside},
     job::Wanted,
     settle::{IN_FLIGHT, Settled, may_be_there, settle},
-    streams::{Input, Output, Ready, converse},
+    streams::{Ready, Streams, converse},
     wait::{self, Patience},
 };
-use crate::{
-    cluster::Cluster,
-    link::{RemoteError, lock, way},
-};
+use crate::{cluster::Cluster, link::lock};
 
 /// Buffer in each direction, bytes. kube's default is 1 KiB.
 const BUFFER: usize = 1 << 20;
@@ -134,8 +131,8 @@ pub(in crate::link) fn end_all() {
 /// Creates an agent's pod, and runs the agent by exec.
 ///
 /// # Errors
-/// [`RemoteError::Pod`]; then the Job is removed.
-pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, RemoteError> {
+/// [`PodError`]; then the Job is removed.
+pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<(Session, Streams), PodError> {
     let session = Session::new();
     lock(&OPEN).add(&session)?;
     let (ready, opened) = mpsc::channel();
@@ -146,22 +143,15 @@ pub(in crate::link) fn start(pods: &Pods, start: &Start) -> Result<way::Way, Rem
             .build();
         match runtime {
             Ok(runtime) => runtime.block_on(run(&pods, &start, &inside, &ready)),
-            Err(error) => drop(ready.send(Err(RemoteError::Upload { source: error }))),
+            Err(error) => drop(ready.send(Err(PodError::Runtime(error)))),
         }
         lock(&OPEN).remove(&inside);
         *lock(&inside.0.ended) = true;
         inside.0.end.notify_all();
     });
     let streams = opened.recv();
-    let streams = streams.unwrap_or(Err(RemoteError::Wrong("nobody made its pod")))?;
-    Ok(way::Way {
-        name: streams.name,
-        uploads: streams.uploads,
-        input: Box::new(Input(streams.input)),
-        output: Box::new(Output::new(streams.output)),
-        errors: Box::new(Output::new(streams.errors)),
-        end: way::End::Pod(session),
-    })
+    let streams = streams.unwrap_or(Err(PodError::Unmade))?;
+    Ok((session, streams))
 }
 
 /// Runs a session, from the creation of the first Job to the removal of the last.
@@ -175,7 +165,7 @@ async fn run(pods: &Pods, start: &Start, session: &Session, ready: &Ready) {
         info!("{}: the image does not have {}", start.node, inside.name());
     }
     if let Some(error) = failed {
-        drop(ready.send(Err(error.into())));
+        drop(ready.send(Err(error)));
     }
 }
 

@@ -18,23 +18,23 @@ use tokio::{
 use tracing::info;
 
 use super::{NAMESPACE, PodError, inside::Inside};
-use crate::link::{RemoteError, wire::SILENCE};
+use crate::link::wire::SILENCE;
 
 /// Limit of chunks that wait to be read or written.
 const CHUNKS: usize = 4;
 const CHUNK: usize = 1 << 16;
 
 /// Connects the waiting threads to the runtime.
-pub(super) struct Streams {
-    pub(super) name: String,
+pub(in crate::link) struct Streams {
+    pub(in crate::link) name: String,
     /// Whether a script answers before the agent.
-    pub(super) uploads: bool,
-    pub(super) input: mpsc::Sender<Vec<u8>>,
-    pub(super) output: mpsc::Receiver<Vec<u8>>,
-    pub(super) errors: mpsc::Receiver<Vec<u8>>,
+    pub(in crate::link) uploads: bool,
+    pub(in crate::link) input: mpsc::Sender<Vec<u8>>,
+    pub(in crate::link) output: mpsc::Receiver<Vec<u8>>,
+    pub(in crate::link) errors: mpsc::Receiver<Vec<u8>>,
 }
 
-pub(super) type Ready = std_mpsc::Sender<Result<Streams, RemoteError>>;
+pub(super) type Ready = std_mpsc::Sender<Result<Streams, PodError>>;
 
 /// Copies data in both directions, until the agent has ended or its stream broke.
 pub(super) async fn converse(
@@ -124,7 +124,7 @@ async fn carry(
 }
 
 /// The agent's standard input, which closes when this is dropped.
-pub(super) struct Input(pub(super) mpsc::Sender<Vec<u8>>);
+pub(in crate::link) struct Input(pub(in crate::link) mpsc::Sender<Vec<u8>>);
 
 impl Write for Input {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -140,14 +140,14 @@ impl Write for Input {
 }
 
 /// The agent's output.
-pub(super) struct Output {
+pub(in crate::link) struct Output {
     chunks: mpsc::Receiver<Vec<u8>>,
     chunk: Vec<u8>,
     read: usize,
 }
 
 impl Output {
-    pub(super) fn new(chunks: mpsc::Receiver<Vec<u8>>) -> Self {
+    pub(in crate::link) fn new(chunks: mpsc::Receiver<Vec<u8>>) -> Self {
         Self {
             chunks,
             chunk: Vec::new(),
