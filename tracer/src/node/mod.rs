@@ -27,6 +27,7 @@ mod probe;
 mod qdisc;
 mod renew;
 mod require;
+mod rtnetlink;
 #[cfg(feature = "debug")]
 mod said;
 mod scout;

@@ -7,12 +7,13 @@ use tracer_core::model::{Direction, Fact, FdbEntry, Mac, NeighbourEntry, RouteKi
 use super::{
     Ends, Subject,
     chains::{self, Way},
-    hooks,
-    kernel::{Kernel, Link, Route},
-    sockets,
+    hooks, sockets,
     topic::Topic,
 };
-use crate::node::hook;
+use crate::node::{
+    hook,
+    rtnetlink::{Kernel, Link, Route},
+};
 
 /// The reader of facts about one drop. It belongs to the namespace in which it was created.
 pub(super) struct Look<'a> {

@@ -11,7 +11,6 @@
 
 mod chains;
 mod hooks;
-mod kernel;
 mod legacy;
 mod look;
 mod sockets;
@@ -26,7 +25,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kernel::{Kernel, Link};
 use look::Look;
 use topic::Topic;
 use tracer_core::model::{Fact, Freed, Mac, SocketProto, Transport};
@@ -73,23 +71,6 @@ struct Ends {
     len: Option<u32>,
     /// Whether the addresses are a tunnel's.
     is_tunnel: bool,
-}
-
-/// Id of an interface's XDP program, in the calling thread's namespace.
-pub(super) fn xdp_program(ifindex: u32) -> Option<u32> {
-    Kernel::open().ok()?.link_of(ifindex)?.xdp
-}
-
-/// Name of an interface on top of another one, and the id of the XDP program there, if there is
-/// such a program. Only interfaces directly above are asked.
-pub(super) fn xdp_above(ifindex: u32) -> Option<(String, u32)> {
-    let mut kernel = Kernel::open().ok()?;
-    let master = kernel.link_of(ifindex)?.master;
-    let is_above = |link: &Link| Some(link.index) == master || link.lower == Some(ifindex);
-    let links = kernel.links().into_iter();
-    links
-        .filter(is_above)
-        .find_map(|link| Some((link.name, link.xdp?)))
 }
 
 impl Explainer {

@@ -21,7 +21,7 @@ use super::{Device, is_attached, is_ours};
 use crate::node::{
     bpf,
     discover::{self, Interface, Plan},
-    facts,
+    rtnetlink::{Kernel, Link},
 };
 
 /// `BPF_XDP` (include/uapi/linux/bpf.h).
@@ -64,7 +64,7 @@ impl XdpLinks {
             }
             Err(error) => error,
         };
-        if let Some(why) = whose(device.index, facts::xdp_program(device.index)) {
+        if let Some(why) = whose(device.index, xdp_program(device.index)) {
             return failed(&why);
         }
         let why = match error.raw_os_error() {
@@ -264,11 +264,28 @@ fn whose(ifindex: u32, there: Option<u32>) -> Option<String> {
             format!("{program} is attached there, and tracer replaces no program")
         });
     }
-    let (above, other) = facts::xdp_above(ifindex)?;
+    let (above, other) = xdp_above(ifindex)?;
     Some(format!(
         "{} is attached to {above} above it, and the kernel allows no other below",
         program(other)
     ))
+}
+
+/// Id of an interface's XDP program, in the calling thread's namespace.
+fn xdp_program(ifindex: u32) -> Option<u32> {
+    Kernel::open().ok()?.link_of(ifindex)?.xdp
+}
+
+/// Name of an interface on top of another one, and the id of the XDP program there, if there is
+/// such a program. Only interfaces directly above are asked.
+fn xdp_above(ifindex: u32) -> Option<(String, u32)> {
+    let mut kernel = Kernel::open().ok()?;
+    let master = kernel.link_of(ifindex)?.master;
+    let is_above = |link: &Link| Some(link.index) == master || link.lower == Some(ifindex);
+    let links = kernel.links().into_iter();
+    links
+        .filter(is_above)
+        .find_map(|link| Some((link.name, link.xdp?)))
 }
 
 /// A loaded program, by its id. The name needs CAP_SYS_ADMIN, and is empty without it.
