@@ -1,35 +1,11 @@
 //! Sums of DNS questions and answers, in sentences.
 
-use std::borrow::Cow;
-
 use tracer_core::verdict::{Dns, RUN};
 
 use super::{
     moment::Span,
-    text::{
-        Weight,
-        words::{count, grouped, kinds},
-    },
+    words::{Weight, count, grouped, kinds, rcode},
 };
-
-/// The name of a return code (RFC 1035, 4.1.1; RFC 2136, 2.2).
-pub(super) fn code(code: u8) -> Cow<'static, str> {
-    let name = match code {
-        0 => "NOERROR",
-        1 => "FORMERR",
-        2 => "SERVFAIL",
-        3 => "NXDOMAIN",
-        4 => "NOTIMP",
-        5 => "REFUSED",
-        6 => "YXDOMAIN",
-        7 => "YXRRSET",
-        8 => "NXRRSET",
-        9 => "NOTAUTH",
-        10 => "NOTZONE",
-        other => return format!("rcode {other}").into(),
-    };
-    name.into()
-}
 
 /// The sums, one sentence each. Empty without any DNS packet.
 pub(super) fn sentences(dns: &Dns) -> Vec<(Weight, String)> {
@@ -54,7 +30,7 @@ fn sums(dns: &Dns) -> String {
     if answers > 0 {
         let codes = dns.answers.iter();
         let codes: Vec<String> = codes
-            .map(|(rcode, answers)| format!("{} {}", grouped(*answers), code(*rcode)))
+            .map(|(code, answers)| format!("{} {}", grouped(*answers), rcode(*code)))
             .collect();
         text += &format!(", {} ({})", count(answers, "answer"), codes.join(", "));
     }

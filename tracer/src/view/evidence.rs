@@ -10,8 +10,8 @@ use super::{
     HOST, facts,
     outcome::is_captured,
     places::{clock, drop_place, holder, interfaces, owner, party, place, point, station},
-    text::words::count,
     translation::{self, End},
+    words::count,
 };
 
 /// The evidence of a verdict, one sentence each.

@@ -25,6 +25,7 @@ mod selected;
 mod stats;
 mod text;
 pub(crate) mod translation;
+mod words;
 
 #[cfg(test)]
 mod condensed_tests;
@@ -56,8 +57,9 @@ pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
 pub use stats::{stats_json, stats_text};
+pub(crate) use text::doubts;
 pub use text::{Condensed, Text};
-pub(crate) use text::{doubts, packet_words};
+pub(crate) use words::packet as packet_words;
 
 /// The value of [`Point::netns`](tracer_core::model::Point::netns) for a node's host namespace. Any
 /// other value is the name of a pod.

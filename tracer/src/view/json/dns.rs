@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::verdict::{self, Kind};
 
-use crate::view::dns::code;
+use crate::view::words::rcode;
 
 /// Sums of DNS questions and answers.
 #[derive(JsonSchema, Serialize)]
@@ -51,7 +51,7 @@ impl<'a> Dns<'a> {
             answers: dns
                 .answers
                 .iter()
-                .map(|(rcode, answers)| (code(*rcode), *answers))
+                .map(|(code, answers)| (rcode(*code), *answers))
                 .collect(),
             unanswered: dns.unanswered(),
             cut_off: dns.open(),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use tracer_core::model::{self, Mac, Proto, Transport};
 
-use crate::view::dns;
+use crate::view::words::rcode;
 
 /// Serializes a value as its displayed text.
 pub(super) fn shown<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
@@ -140,7 +140,7 @@ impl Packet {
             arp,
             dns: packet.dns().map(|header| Dns {
                 id: header.id,
-                rcode: header.is_answer.then(|| dns::code(header.code)),
+                rcode: header.is_answer.then(|| rcode(header.code)),
                 truncated: header.truncated,
             }),
         }

@@ -29,7 +29,7 @@ use super::{
     screen::{self, Taken},
     state::{Ask, State},
 };
-use crate::{terminal::tell, view::text::words::count};
+use crate::{terminal::tell, view::words::count};
 
 /// Shortest time between two updates of the screen, without a key.
 const FRAME: Duration = Duration::from_millis(100);

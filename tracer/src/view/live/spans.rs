@@ -1,6 +1,6 @@
 //! Numbers and time spans for narrow columns.
 
-use crate::view::{moment::Span, text::words::grouped};
+use crate::view::{moment::Span, words::grouped};
 
 /// A time span without a space before its unit.
 pub(super) fn short(ns: i64) -> String {

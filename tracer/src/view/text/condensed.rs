@@ -23,9 +23,11 @@ use super::{
     flow::Flow,
     journey, line,
     pace::{FEW, MOST, Pace, SECOND},
+};
+use crate::view::{
+    Look,
     words::{self, grouped},
 };
-use crate::view::Look;
 
 /// Writes text, but no more than a person can read.
 #[derive(Debug)]

@@ -10,12 +10,13 @@ use tracer_core::{
     verdict::{DropKind, Tally},
 };
 
-use super::{
-    HOST, Text,
-    flow::Flow,
+use super::{HOST, Text, flow::Flow};
+use crate::view::{
+    DropScene, DropView, facts,
+    look::Palette,
+    moment::Moment,
     words::{self, count, grouped, plural},
 };
-use crate::view::{DropScene, DropView, facts, look::Palette, moment::Moment};
 
 /// Maximum number of kinds that the summary lists.
 const LISTED: usize = 10;

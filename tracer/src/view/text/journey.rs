@@ -12,7 +12,7 @@ use tracer_core::{
 use super::{
     conclusion,
     flow::{self, Flow},
-    interface, words,
+    interface,
 };
 use crate::{
     terminal::columns,
@@ -21,6 +21,7 @@ use crate::{
         look::Palette,
         moment::{Moment, Span},
         translation::{self, Change},
+        words,
     },
 };
 

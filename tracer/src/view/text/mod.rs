@@ -13,7 +13,6 @@ mod journey;
 mod line;
 mod pace;
 mod summary;
-pub(super) mod words;
 
 use std::{
     collections::BTreeSet,
@@ -22,10 +21,9 @@ use std::{
 
 pub use self::condensed::Condensed;
 pub(crate) use self::summary::doubts;
-pub(crate) use self::words::packet as packet_words;
 pub(super) use self::{
     flow::{Flow, shorten},
-    summary::{Weight, accounting},
+    summary::accounting,
 };
 use tracer_core::{
     journal::{Changed, Selected, Started, View},
@@ -33,7 +31,7 @@ use tracer_core::{
     verdict::{Parts, Summary, Verdict},
 };
 
-use super::{HOST, Look, moment::Moment};
+use super::{HOST, Look, moment::Moment, words};
 
 /// Number of nodes that are named. Further ones are only counted.
 const NAMED_NODES: usize = 6;

@@ -7,17 +7,14 @@ use tracer_core::{
     verdict::{Accounting, Place, Summary},
 };
 
-use super::{
-    flow::Flow,
-    interface,
-    words::{self, grouped, plural},
-};
+use super::{flow::Flow, interface};
 use crate::view::{
     HOST, Look, dns,
     legs::{self, Begin, Leg},
     look::Palette,
     moment::Span,
     selected,
+    words::{self, Weight, grouped, plural},
 };
 
 pub(super) fn show(
@@ -185,17 +182,6 @@ fn others(flow: &mut Flow, palette: Palette, others: u64) {
     );
     flow.words(palette.plain, &text);
     flow.line();
-}
-
-/// The importance of a sentence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::view) enum Weight {
-    /// An ordinary sentence.
-    Plain,
-    /// Something that is worth a look.
-    Odd,
-    /// Something that makes everything else less certain.
-    Alarm,
 }
 
 /// Where every packet went, and what this means for the other sums, one sentence each. Before the

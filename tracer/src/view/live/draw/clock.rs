@@ -10,7 +10,7 @@ use crate::view::{
         travel::{Clock, Course},
     },
     moment::{Moment, Zone},
-    text::words::grouped,
+    words::grouped,
 };
 
 /// The fewest columns of a useful bar.

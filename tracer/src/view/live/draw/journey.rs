@@ -16,8 +16,8 @@ use crate::view::{
     moment::{Moment, Span},
     outcome,
     places::party,
-    text::words::{self, count},
     translation::{self, Change},
+    words::{self, count},
 };
 
 /// Columns of a time. The next two are the columns at the end of a line.

@@ -11,7 +11,7 @@ use crate::view::{
     live::{list::Conversation, spans::big, state::State},
     moment::{Moment, Span},
     places::holder,
-    text::words::{self, grouped},
+    words::{self, grouped},
 };
 
 /// Columns of a time of day.

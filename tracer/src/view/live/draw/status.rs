@@ -16,7 +16,7 @@ use crate::{
             travel::Course,
         },
         moment::{Moment, Span},
-        text::words::{count, grouped},
+        words::{count, grouped},
     },
 };
 

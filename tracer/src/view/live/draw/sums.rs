@@ -15,10 +15,8 @@ use crate::view::{
         way::Way,
     },
     outcome,
-    text::{
-        Weight, accounting,
-        words::{count, grouped},
-    },
+    text::accounting,
+    words::{Weight, count, grouped},
 };
 
 /// Columns of a number. `SPAN` is for a time span.

@@ -11,7 +11,7 @@ use tui_input::Input;
 use super::{Ask, Screen, State, Typing, What};
 use crate::view::{
     live::Kept,
-    text::words::{count, grouped},
+    words::{count, grouped},
 };
 
 impl State {

@@ -1,34 +1,43 @@
-//! Packets and numbers, in words.
+//! Packets and numbers, in words, and the importance of sentences.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use tracer_core::{
     model::{DnsHeader, Icmp, Packet, Proto, Tcp, Transport},
     verdict::Kind,
 };
 
-use crate::view::dns;
+/// The importance of a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// An ordinary sentence.
+    Plain,
+    /// Something that is worth a look.
+    Odd,
+    /// Something that makes everything else less certain.
+    Alarm,
+}
 
 /// A number of things: `1 hop`, `1,204 hops`.
-pub(in crate::view) fn count(number: impl TryInto<u64>, thing: &str) -> String {
+pub(super) fn count(number: impl TryInto<u64>, thing: &str) -> String {
     let number = number.try_into().unwrap_or(u64::MAX);
     format!("{} {thing}{}", grouped(number), plural(number))
 }
 
 /// Numbers by verdict: `938 delivered, 2 dropped`.
-pub(in crate::view) fn kinds<'a>(numbers: impl IntoIterator<Item = (&'a Kind, &'a u64)>) -> String {
+pub(super) fn kinds<'a>(numbers: impl IntoIterator<Item = (&'a Kind, &'a u64)>) -> String {
     let numbers = numbers.into_iter();
     let each = numbers.map(|(kind, number)| format!("{} {}", grouped(*number), kind.name()));
     each.collect::<Vec<_>>().join(", ")
 }
 
 /// The ending of a noun after a number.
-pub(in crate::view) const fn plural(number: u64) -> &'static str {
+pub(super) const fn plural(number: u64) -> &'static str {
     if number == 1 { "" } else { "s" }
 }
 
 /// A number, with its digits in groups of three.
-pub(in crate::view) fn grouped(number: u64) -> String {
+pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -116,7 +125,26 @@ fn dns_words(header: DnsHeader) -> String {
         return format!(", DNS query {id:#06x}");
     }
     let cut = if truncated { ", truncated" } else { "" };
-    format!(", DNS response {id:#06x} {}{cut}", dns::code(code))
+    format!(", DNS response {id:#06x} {}{cut}", rcode(code))
+}
+
+/// The name of a return code (RFC 1035, 4.1.1; RFC 2136, 2.2).
+pub(super) fn rcode(code: u8) -> Cow<'static, str> {
+    let name = match code {
+        0 => "NOERROR",
+        1 => "FORMERR",
+        2 => "SERVFAIL",
+        3 => "NXDOMAIN",
+        4 => "NOTIMP",
+        5 => "REFUSED",
+        6 => "YXDOMAIN",
+        7 => "YXRRSET",
+        8 => "NXRRSET",
+        9 => "NOTAUTH",
+        10 => "NOTZONE",
+        other => return format!("rcode {other}").into(),
+    };
+    name.into()
 }
 
 fn icmp(message: &Icmp) -> String {
