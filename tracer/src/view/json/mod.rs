@@ -5,6 +5,7 @@ pub(super) mod dropped;
 mod drops;
 pub(super) mod evidence;
 mod packet;
+mod place;
 mod record;
 mod schema;
 

@@ -8,7 +8,7 @@ use tracer_common::counters::Counter;
 use tracer_core::{
     journal,
     journey::{self, Course, Scene, Step},
-    model::{Cause, Direction, EncapKind, Hello, Mac, Point, Proto, Role},
+    model::{Cause, EncapKind, Hello, Mac, Point, Proto, Role},
     verdict::{self, Accounting, Confidence, Kind, Parts},
 };
 
@@ -17,6 +17,7 @@ use super::{
     dropped::{self, Drop, Refusal},
     evidence::Evidence,
     packet::{Packet, shown_or_null},
+    place::Place,
 };
 use crate::view::{
     legs::{self, Leg},
@@ -60,16 +61,6 @@ struct Observer<'a> {
     addresses: &'a [IpAddr],
     why: &'a str,
     foreign: Vec<u32>,
-}
-
-/// An observation point by its names.
-#[derive(JsonSchema, Serialize)]
-pub(super) struct Place<'a> {
-    node: &'a str,
-    netns: &'a str,
-    interface: &'a str,
-    direction: Direction,
-    hook: &'a str,
 }
 
 /// The line `tracer.journey/2`: one transmission of one packet, with its hops and its verdict.
@@ -237,34 +228,6 @@ impl<'a> Observer<'a> {
             addresses: &point.addresses,
             why: &point.why,
             foreign: point.foreign.iter().map(|program| program.id).collect(),
-        }
-    }
-}
-
-impl<'a> Place<'a> {
-    pub(super) fn of(hello: &'a Hello, point: &'a Point) -> Self {
-        Self {
-            node: &hello.node,
-            netns: &point.netns,
-            interface: &point.interface,
-            direction: point.direction,
-            hook: &point.hook,
-        }
-    }
-
-    /// The point `point` of the node `node`.
-    pub(super) fn numbered(scene: &'a Scene, node: usize, point: usize) -> Self {
-        let hello = &scene.nodes[node];
-        Self::of(hello, &hello.points[point])
-    }
-
-    fn named(place: &'a verdict::Place) -> Self {
-        Self {
-            node: &place.node,
-            netns: &place.netns,
-            interface: &place.interface,
-            direction: place.direction,
-            hook: &place.hook,
         }
     }
 }

@@ -15,7 +15,7 @@ use tracer_core::{
 use self::parts::{
     Counter, Device, Encap, Frame, Freed, Leg, Other, Route, Sighting, Vanished, owner,
 };
-use super::{dropped::Refusal, packet::shown, record::Place};
+use super::{dropped::Refusal, packet::shown, place::Place};
 use crate::view::{
     evidence::sentence,
     moment::Moment,

@@ -13,7 +13,7 @@ use tracer_core::{
 use crate::view::{
     json::{
         packet::{shown, shown_or_null},
-        record::Place,
+        place::Place,
     },
     moment::Moment,
     places::holder,

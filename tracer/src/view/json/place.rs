@@ -1,0 +1,47 @@
+//! An observation point, as lines name it.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tracer_core::{
+    journey::Scene,
+    model::{Direction, Hello, Point},
+    verdict,
+};
+
+/// An observation point by its names.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Place<'a> {
+    node: &'a str,
+    netns: &'a str,
+    interface: &'a str,
+    direction: Direction,
+    hook: &'a str,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(hello: &'a Hello, point: &'a Point) -> Self {
+        Self {
+            node: &hello.node,
+            netns: &point.netns,
+            interface: &point.interface,
+            direction: point.direction,
+            hook: &point.hook,
+        }
+    }
+
+    /// The point `point` of the node `node`.
+    pub(super) fn numbered(scene: &'a Scene, node: usize, point: usize) -> Self {
+        let hello = &scene.nodes[node];
+        Self::of(hello, &hello.points[point])
+    }
+
+    pub(super) fn named(place: &'a verdict::Place) -> Self {
+        Self {
+            node: &place.node,
+            netns: &place.netns,
+            interface: &place.interface,
+            direction: place.direction,
+            hook: &place.hook,
+        }
+    }
+}
