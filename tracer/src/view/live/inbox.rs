@@ -16,9 +16,9 @@ use tracer_core::{
 };
 
 use super::{
-    state::{HELD, Known, State},
+    known::{Beginning, HELD, Known, Taken},
     tally::Tally,
-    travel::{Clock, Mark, Travels},
+    travel::{Clock, Travels},
 };
 use crate::clock::unix_now;
 
@@ -55,7 +55,7 @@ struct New {
 
 /// What the session told besides journeys.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+struct Told {
     started: Option<Started>,
     scene: Arc<Scene>,
     /// Number of points of each node in that scene.
@@ -72,13 +72,11 @@ struct Notice {
     is_replayed: bool,
 }
 
-/// The first of some entries, if entries before it are missing.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Beginning {
-    /// Number of the first entry.
-    pub(super) number: u64,
-    /// Latest start of a journey before the first entry: Unix time, ns.
-    pub(super) since: Option<i64>,
+/// What the view was told up to a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    told: Told,
+    tally: Arc<Tally>,
 }
 
 impl Inbox {
@@ -101,45 +99,41 @@ impl Inbox {
         self.new_in().told.say(line.to_owned(), false);
     }
 
-    /// Hands over the new data. Returns whether there was any.
-    pub(super) fn take(&self, state: &mut State) -> bool {
-        let new = {
-            let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
-            if !std::mem::take(&mut new.is_any) {
-                return false;
-            }
-            new.bytes = 0;
-            let now = match new.clock {
-                _ if self.live && new.summary.is_none() => unix_now(),
-                Some(clock) if new.summary.is_none() => clock.position,
-                // One second more, so that the last second counts as a whole one.
-                _ => new
-                    .tally
-                    .latest
-                    .unwrap_or_default()
-                    .saturating_add(1_000_000_000),
-            };
-            let notices = new.told.notices.iter();
-            let known = Known {
-                started: new.told.started.clone(),
-                scene: Arc::clone(&new.told.scene),
-                tally: Arc::new(new.tally.clone()),
-                standing: new.told.standing.clone(),
-                notices: notices.map(|notice| notice.line.clone()).collect(),
-                summary: new.summary.clone(),
-                clock: new.clock,
-                now,
-            };
-            Taken {
-                known,
-                from: new.from.take(),
-                entries: std::mem::take(&mut new.entries),
-                chosen: new.chosen.take(),
-                answer: new.answer.take(),
-            }
+    /// Hands over the new data, if there is any.
+    pub(super) fn take(&self) -> Option<Taken> {
+        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        if !std::mem::take(&mut new.is_any) {
+            return None;
+        }
+        new.bytes = 0;
+        let now = match new.clock {
+            _ if self.live && new.summary.is_none() => unix_now(),
+            Some(clock) if new.summary.is_none() => clock.position,
+            // One second more, so that the last second counts as a whole one.
+            _ => new
+                .tally
+                .latest
+                .unwrap_or_default()
+                .saturating_add(1_000_000_000),
         };
-        state.take(new);
-        true
+        let notices = new.told.notices.iter();
+        let known = Known {
+            started: new.told.started.clone(),
+            scene: Arc::clone(&new.told.scene),
+            tally: Arc::new(new.tally.clone()),
+            standing: new.told.standing.clone(),
+            notices: notices.map(|notice| notice.line.clone()).collect(),
+            summary: new.summary.clone(),
+            clock: new.clock,
+            now,
+        };
+        Some(Taken {
+            known,
+            from: new.from.take(),
+            entries: std::mem::take(&mut new.entries),
+            chosen: new.chosen.take(),
+            answer: new.answer.take(),
+        })
     }
 
     /// Tells the thread with the terminal to give it back.
@@ -150,18 +144,6 @@ impl Inbox {
     pub(super) fn is_left(&self) -> bool {
         self.left.load(Ordering::Acquire)
     }
-}
-
-/// New data, for the thread with the terminal.
-pub(super) struct Taken {
-    pub(super) known: Known,
-    /// The first of the entries, if they do not follow those that were taken before.
-    pub(super) from: Option<Beginning>,
-    pub(super) entries: VecDeque<Arc<Entry>>,
-    /// The entry to choose.
-    pub(super) chosen: Option<u64>,
-    /// Why a wish had no effect.
-    pub(super) answer: Option<String>,
 }
 
 /// The inbox receives everything that a session tells.

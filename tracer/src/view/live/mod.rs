@@ -16,11 +16,13 @@
 mod draw;
 mod inbox;
 mod keys;
+mod known;
 mod list;
 mod run;
 mod screen;
 mod spans;
 mod state;
+mod tabs;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -46,13 +48,13 @@ use tracer_core::{
 
 use self::{
     draw::Theme,
-    inbox::Inbox,
+    inbox::{Inbox, Mark},
     state::{Source, State},
     travel::Wishes,
 };
 pub(crate) use self::{
     screen::give_back,
-    travel::{Clock, Course, Mark, Speed, Travels, Wish},
+    travel::{Clock, Course, Speed, Travels, Wish},
 };
 use super::{Look, Text};
 use crate::terminal;

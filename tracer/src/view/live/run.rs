@@ -102,8 +102,11 @@ fn show(taken: &mut Taken, inbox: &Arc<Inbox>, state: &mut State, theme: Theme) 
     let (mut new, mut asked) = (true, true);
     loop {
         let since = drawn.map_or(FRAME, |drawn| drawn.elapsed());
-        if since >= FRAME {
-            new |= inbox.take(state);
+        if since >= FRAME
+            && let Some(told) = inbox.take()
+        {
+            state.take(told);
+            new = true;
         }
         if (new && since >= FRAME) || (asked && since >= ANSWER) {
             taken.draw(|frame| draw::draw(frame, state, theme))?;

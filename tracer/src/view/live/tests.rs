@@ -19,7 +19,8 @@ use super::{
     draw::{self, Theme},
     inbox::Inbox,
     keys::Action,
-    state::{Screen, Source, State},
+    state::{Source, State},
+    tabs::Screen,
 };
 use crate::{export::SAVER, playback::replay, store::Recordings, view::Look};
 
@@ -43,7 +44,7 @@ fn replayed(fixture: &str) -> State {
         wishes: None,
     };
     let mut state = State::new(source, &Look::plain(), None);
-    assert!(inbox.take(&mut state), "something was told");
+    state.take(inbox.take().expect("something was told"));
     state
 }
 

@@ -1,17 +1,12 @@
 //! A replay for a viewer: its position, its speed, and the viewer's wishes.
 
-use std::{
-    io,
-    sync::{Arc, mpsc::Sender},
-};
+use std::{io, sync::mpsc::Sender};
 
 use tracer_core::{
     journal::{Query, Selection, View},
     journey::Scene,
     verdict::Summary,
 };
-
-use super::{inbox::Told, tally::Tally};
 
 /// The position of a replay in its recording. Times are Unix time, ns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,13 +141,6 @@ pub(crate) trait Travels: View {
 
     /// Chooses the journey that a search found, by the number of its entry.
     fn choose(&mut self, number: u64);
-}
-
-/// What the view was told up to a time.
-#[derive(Clone, Debug)]
-pub(crate) struct Mark {
-    pub(super) told: Told,
-    pub(super) tally: Arc<Tally>,
 }
 
 /// Sends wishes to the replay.

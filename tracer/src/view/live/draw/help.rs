@@ -5,7 +5,7 @@ use ratatui::text::Line;
 use super::{Pen, Theme};
 use crate::view::live::{
     keys::{Bound, KEYS, TIME_KEYS},
-    state::Screen,
+    tabs::Screen,
 };
 
 /// Columns of a key's name.

@@ -22,7 +22,10 @@ use ratatui::{
 };
 use tracer_core::verdict::{Kind, Verdict};
 
-use super::state::{Over, Screen, State};
+use super::{
+    state::{Over, State},
+    tabs::Screen,
+};
 use crate::{
     terminal::{clean, columns},
     view::text::shorten,
@@ -193,11 +196,6 @@ fn wrapped(style: Style, begin: &str, text: &str, width: usize) -> Vec<Line<'sta
     }
     lines.push(pen.line());
     lines
-}
-
-/// The text of a screen's tab.
-pub(super) fn tab(index: usize, screen: Screen) -> String {
-    format!(" {} {} ", index + 1, screen.name())
 }
 
 /// Draws the whole screen.

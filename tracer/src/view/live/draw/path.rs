@@ -12,8 +12,9 @@ use super::{Pen, Theme, journeys, wrapped};
 use crate::view::{
     HOST, evidence,
     live::{
+        known::Known,
         spans::{bars, big, short},
-        state::{Known, State},
+        state::State,
         tally::{Met, Problem},
         way::{Passed, Station, Way},
     },

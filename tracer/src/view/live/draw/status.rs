@@ -7,12 +7,13 @@ use ratatui::{
 };
 use tracer_common::counters::Counter;
 
-use super::{Pen, Theme, tab};
+use super::{Pen, Theme};
 use crate::{
     terminal::{clean, columns},
     view::{
         live::{
-            state::{Screen, State, What},
+            state::{State, What},
+            tabs::{Screen, tab},
             travel::Course,
         },
         moment::{Moment, Span},

@@ -9,8 +9,9 @@ use super::{Pen, Theme, wrapped};
 use crate::view::{
     dns,
     live::{
+        known::Known,
         spans::{bars, short},
-        state::{Known, State},
+        state::State,
         tally::{At, Leg, Spans},
         way::Way,
     },

@@ -7,7 +7,7 @@ use tracer_core::journal::Query;
 use tui_input::backend::crossterm::EventHandler as _;
 
 use super::{Ask, Screen, State, Typing, What};
-use crate::view::live::{draw, keys::action};
+use crate::view::live::{keys::action, tabs::tab};
 
 /// Number of lines that the mouse wheel moves.
 const WHEEL: isize = 3;
@@ -135,7 +135,7 @@ impl State {
     fn click_tab(&mut self, column: u16) {
         let mut end = 0;
         for (index, screen) in Screen::ALL.into_iter().enumerate() {
-            end += draw::tab(index, screen).len() as u16;
+            end += tab(index, screen).len() as u16;
             if column < end {
                 self.show(screen);
                 return;

@@ -15,46 +15,20 @@ use std::{
 };
 
 use tracer_core::{
-    journal::{Bound, Entry, Journal, Query, Standing, Started},
+    journal::{Entry, Journal, Query},
     journey::Scene,
-    verdict::Summary,
 };
 use tui_input::Input;
 
 use super::{
     Kept, Saver,
-    inbox::{Beginning, Taken},
+    known::{Beginning, HELD, Known, Taken},
     list::{Conversation, List, conversations},
-    tally::Tally,
-    travel::{Clock, Wishes},
+    tabs::Screen,
+    travel::Wishes,
     way::Way,
 };
 use crate::view::{Look, moment::Zone};
-
-/// How much one can scroll back.
-pub(super) const HELD: Bound = Bound { bytes: 192 << 20 };
-
-/// The screens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Screen {
-    Path,
-    Journeys,
-    Journey,
-    Sums,
-}
-
-impl Screen {
-    pub(super) const ALL: [Self; 4] = [Self::Path, Self::Journeys, Self::Journey, Self::Sums];
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Path => "Path",
-            Self::Journeys => "Journeys",
-            Self::Journey => "Journey",
-            Self::Sums => "Sums",
-        }
-    }
-}
 
 /// The source of the packets.
 #[derive(Clone, Debug)]
@@ -67,23 +41,6 @@ pub(super) struct Source {
     pub(super) saver: Saver,
     /// Takes wishes to move in time, if the view can be moved.
     pub(super) wishes: Option<Wishes>,
-}
-
-/// What the session has told about the follow.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Known {
-    pub(super) started: Option<Started>,
-    pub(super) scene: Arc<Scene>,
-    pub(super) tally: Arc<Tally>,
-    pub(super) standing: Option<Standing>,
-    /// All notices, the latest last.
-    pub(super) notices: Vec<String>,
-    /// The sums, once the follow has ended.
-    pub(super) summary: Option<Arc<Summary>>,
-    /// The position of a replay that can be moved.
-    pub(super) clock: Option<Clock>,
-    /// The time at which rates are computed: Unix time, ns.
-    pub(super) now: i64,
 }
 
 /// What the screen showed when it was paused.

@@ -4,9 +4,10 @@ use crossterm::event::{Event, KeyCode, KeyEvent, KeyModifiers};
 
 use super::{SIZES, picture, replayed};
 use crate::view::live::{
-    inbox::Taken,
     keys::{Action, KEYS},
-    state::{Ask, Screen, State},
+    known::Taken,
+    state::{Ask, State},
+    tabs::Screen,
 };
 
 pub(super) fn press(state: &mut State, code: KeyCode, modifiers: KeyModifiers) -> Ask {

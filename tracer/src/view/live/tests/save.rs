@@ -16,7 +16,8 @@ use crate::{
     view::live::{
         Kept,
         keys::Action,
-        state::{Ask, Screen, State},
+        state::{Ask, State},
+        tabs::Screen,
     },
 };
 

@@ -7,10 +7,7 @@ use tracer_core::journal::View as _;
 
 use super::{THEME, replayed};
 use crate::view::live::{
-    draw,
-    inbox::Inbox,
-    keys::Action,
-    state::{HELD, Screen, State},
+    draw, inbox::Inbox, keys::Action, known::HELD, state::State, tabs::Screen,
 };
 
 fn at_all_sizes(state: &mut State) {
@@ -58,11 +55,11 @@ fn a_long_follow_takes_no_more_memory_than_a_short_one() {
             .expect("memory");
         if number % 50_000 == 0 {
             // Nothing took the new data for a while.
-            inbox.take(&mut state);
+            state.take(inbox.take().expect("there is some"));
             most = most.max(state.journal.bytes());
         }
     }
-    inbox.take(&mut state);
+    state.take(inbox.take().expect("there is more"));
     assert!(state.journal.bytes().max(most) <= HELD.bytes);
     assert!(state.journal.evicted() > 0, "more than is held");
     assert_eq!(state.journal.next(), MANY);

@@ -20,7 +20,8 @@ use crate::{
         live::{
             inbox::Inbox,
             keys::{Action, TIME_KEYS},
-            state::{Screen, Source, State},
+            state::{Source, State},
+            tabs::Screen,
             travel::Wish,
         },
     },
@@ -50,7 +51,9 @@ fn moved(fixtures: &[&str], wishes: &[Wish]) -> (State, mpsc::Receiver<Wish>) {
     };
     let mut state = State::new(source, &Look::plain(), None);
     let take = || {
-        inbox.take(&mut state);
+        if let Some(told) = inbox.take() {
+            state.take(told);
+        }
     };
     let wishes = wishes.iter().cloned();
     travel(recordings(fixtures), &inbox, SPACING, wishes, take).expect("memory");
@@ -172,7 +175,9 @@ fn what_is_known_later_is_closed_and_not_shown() {
             },
         ],
         || {
-            inbox.take(&mut state);
+            if let Some(told) = inbox.take() {
+                state.take(told);
+            }
             match visit {
                 0 => {
                     state.act(Action::Show(Screen::Journeys));
