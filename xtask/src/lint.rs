@@ -1,13 +1,17 @@
-//! Checks of the source before any test runs: its form, clippy, rustdoc, the oldest supported
-//! compiler, and the dependencies.
+//! Checks of the source before any test runs: its form, import circles, clippy, rustdoc, the
+//! oldest supported compiler, and the dependencies.
 //!
 //! The release profile serves here, too: see [`crate::check`].
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{
+    circles,
     command::{cargo, output, run, run_shown, say},
     setup,
 };
@@ -20,10 +24,16 @@ const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
 /// must go on passing.
 const DENIED: [&str; 3] = ["bans", "licenses", "sources"];
 
-/// Checks formatting, clippy, docs, the oldest compiler and dependencies.
+/// Crates whose modules must not import each other in a circle.
+const IN_ORDER: [&str; 3] = ["tracer/src", "tracer/core/src", "tracer-common/src"];
+
+/// Checks formatting, import circles, clippy, docs, the oldest compiler and dependencies.
 pub(crate) fn lint() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["fmt", "--all", "--check"]))?;
+    for source in IN_ORDER {
+        circles::check(Path::new(source))?;
+    }
     dependencies()?;
     let clippy = ["clippy", "--release", "--all-targets"];
     let deny = ["--", "-D", "warnings"];

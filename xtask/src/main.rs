@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod ci;
+mod circles;
 mod cluster;
 mod command;
 mod demo;
