@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use tracer_common::{counters::Counters, drop::DropCounters};
 
-use super::{Change, Health};
+use super::{
+    Change, Health,
+    change::{MAX_POINTS, leave_out},
+};
 #[cfg(doc)]
 use crate::model::Hello;
 use crate::model::{Freed, Hop, Proto, Translation};
@@ -38,6 +41,31 @@ impl Batch {
     pub fn latest(&self) -> Option<u64> {
         let hops = self.hops.iter().map(|hop| hop.time);
         hops.chain(self.freed.iter().map(|freed| freed.time)).max()
+    }
+
+    /// Whether the batch says that the agent began anew.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.change.as_ref().is_some_and(Change::begins_anew)
+    }
+
+    /// Leaves out points from [`MAX_POINTS`] on, and the hops at them. `known` is the number of
+    /// points that the agent has already. Returns whether the batch brought such points; with
+    /// `tell`, a note says so.
+    pub fn leave_out(&mut self, known: usize, tell: bool) -> bool {
+        let change = self.change.as_mut();
+        let left_out = change.is_some_and(|change| {
+            change.gone.retain(|point| *point < MAX_POINTS);
+            leave_out(&mut change.points, &mut change.notes, known, tell)
+        });
+        if left_out || known >= MAX_POINTS {
+            self.hops.retain(|hop| hop.point < MAX_POINTS);
+            if let Some(report) = &mut self.report {
+                report.counters.retain(|(point, _)| *point < MAX_POINTS);
+                report.gone.retain(|point| *point < MAX_POINTS);
+            }
+        }
+        left_out
     }
 }
 

@@ -5,7 +5,6 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::Batch;
 use crate::model::{Hello, Network, Point};
 
 /// Limit of observation points per agent: a row of a recording has 16 bits for a point's index.
@@ -80,33 +79,6 @@ impl Change {
     }
 }
 
-impl Batch {
-    /// Whether the batch says that the agent began anew.
-    #[must_use]
-    pub fn begins_anew(&self) -> bool {
-        self.change.as_ref().is_some_and(Change::begins_anew)
-    }
-
-    /// Leaves out points from [`MAX_POINTS`] on, and the hops at them. `known` is the number of
-    /// points that the agent has already. Returns whether the batch brought such points; with
-    /// `tell`, a note says so.
-    pub fn leave_out(&mut self, known: usize, tell: bool) -> bool {
-        let change = self.change.as_mut();
-        let left_out = change.is_some_and(|change| {
-            change.gone.retain(|point| *point < MAX_POINTS);
-            leave_out(&mut change.points, &mut change.notes, known, tell)
-        });
-        if left_out || known >= MAX_POINTS {
-            self.hops.retain(|hop| hop.point < MAX_POINTS);
-            if let Some(report) = &mut self.report {
-                report.counters.retain(|(point, _)| *point < MAX_POINTS);
-                report.gone.retain(|point| *point < MAX_POINTS);
-            }
-        }
-        left_out
-    }
-}
-
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "serde passes a reference"
@@ -124,7 +96,12 @@ const fn is_false(flag: &bool) -> bool {
 }
 
 /// Leaves out those new points that get no index after `known` ones.
-fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tell: bool) -> bool {
+pub(super) fn leave_out(
+    points: &mut Vec<Point>,
+    notes: &mut Vec<String>,
+    known: usize,
+    tell: bool,
+) -> bool {
     let room = MAX_POINTS.saturating_sub(known);
     let Some(first) = points.get(room) else {
         return false;
@@ -141,7 +118,7 @@ fn leave_out(points: &mut Vec<Point>, notes: &mut Vec<String>, known: usize, tel
 }
 
 impl Hello {
-    /// As [`Batch::leave_out`], for the points with which an agent begins.
+    /// As `Batch::leave_out`, for the points with which an agent begins.
     pub fn leave_out(&mut self) -> bool {
         leave_out(&mut self.points, &mut self.notes, 0, true)
     }

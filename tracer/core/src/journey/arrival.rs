@@ -2,21 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Scene;
-use crate::model::{Direction, Hop, Packet, Point, Role, Transport};
-
-/// The address whose owner is to get the packet. `None` for a multicast packet.
-#[must_use]
-pub fn destination(packet: &Packet) -> Option<IpAddr> {
-    let address = match &packet.transport {
-        Transport::Icmp(icmp) => match &icmp.neighbour {
-            Some(neighbour) if !neighbour.advertisement => neighbour.target,
-            _ => packet.dst,
-        },
-        _ => packet.dst,
-    };
-    (!address.is_multicast()).then_some(address)
-}
+use super::{Scene, destination::destination};
+use crate::model::{Direction, Hop, Point, Role};
 
 /// How near a point is to the packet's destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

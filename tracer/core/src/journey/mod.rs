@@ -14,12 +14,14 @@
 mod arrival;
 mod content;
 mod course;
+mod destination;
 mod drop;
 mod engine;
 mod frames;
 mod identity;
 mod impostor;
 mod index;
+mod limits;
 mod memory;
 mod model;
 mod nodes;
@@ -33,9 +35,11 @@ mod track;
 mod translation;
 
 pub(crate) use arrival::expected;
-pub use arrival::{Arrival, arrival, destination};
+pub use arrival::{Arrival, arrival};
+pub use destination::destination;
 pub use drop::{Class, Drop, Judgement};
-pub use engine::{Engine, Joined, Limits};
+pub use engine::{Engine, Joined};
+pub use limits::Limits;
 pub use model::{
     Captured, CapturedFrame, Closed, Course, Impostor, Journey, Refusal, Scene, StandIn, Step,
     Translated,

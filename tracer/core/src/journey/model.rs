@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::{
     Drop,
-    arrival::destination,
+    destination::destination,
     nodes::{self, Nodes},
 };
 use crate::model::{Encap, Ends, Hello, Hop, Mac, Owner, OwnerKind, Owners, Packet, Point};

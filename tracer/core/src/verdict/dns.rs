@@ -17,7 +17,7 @@ use tracer_common::event::DNS_PORT;
 
 use super::{
     Kind, Verdict,
-    summary::{GROWS, histogram},
+    latency::{GROWS, histogram},
 };
 use crate::{
     journey::{Journey, Scene},

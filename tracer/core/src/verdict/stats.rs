@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 
 use super::{
     Kind, Place, Verdict,
-    summary::{GROWS, histogram, latencies},
+    latency::{GROWS, histogram, latencies},
 };
 use crate::journey::{Journey, Scene, Step};
 

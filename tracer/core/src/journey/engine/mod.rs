@@ -51,7 +51,7 @@ use std::{
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    Closed, Journey, Scene, Step,
+    Closed, Journey, Limits, Scene, Step,
     arrival::arrives,
     identity::stamp,
     index::{Candidates, Id},
@@ -60,25 +60,6 @@ use super::{
     translation::Translations,
 };
 use crate::model::{Hop, Packet};
-
-/// Limits of the engine's time and memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Time without an event after which a journey is closed, ns. A reported journey is remembered
-    /// for the same time again.
-    pub hold: i64,
-    /// Maximum number of open journeys, and of remembered ones.
-    pub open: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            hold: 5_000_000_000,
-            open: 65_536,
-        }
-    }
-}
 
 /// What became of hops and drops.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,20 @@
+//! Limits of the engine.
+
+/// Limits of the engine's time and memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Time without an event after which a journey is closed, ns. A reported journey is remembered
+    /// for the same time again.
+    pub hold: i64,
+    /// Maximum number of open journeys, and of remembered ones.
+    pub open: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            hold: 5_000_000_000,
+            open: 65_536,
+        }
+    }
+}
