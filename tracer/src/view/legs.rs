@@ -109,8 +109,9 @@ fn begin<'a>(scene: &'a Scene, place: &'a Place) -> Begin<'a> {
 
 /// Whether the times of two nodes can be subtracted. Agents of one kernel read the same clock.
 fn one_clock(scene: &Scene, from: &str, to: &str) -> bool {
-    let boot = |node| scene.agent(node).map(|hello| &hello.boot_id);
-    from == to || (boot(from).is_some() && boot(from) == boot(to))
+    let agent = |node: &str| scene.nodes.iter().position(|hello| hello.node == *node);
+    let agents = agent(from).zip(agent(to));
+    from == to || agents.is_some_and(|(from, to)| scene.one_clock(from, to))
 }
 
 #[cfg(test)]

@@ -219,6 +219,29 @@ fn a_wide_terminal_is_used_and_a_narrow_one_is_not_overrun() {
     assert!(!text(&named("long"), Look::plain()).contains(hop));
 }
 
+/// A capture has no boot id, so nothing shows that two nodes' captures have one clock.
+#[test]
+fn nodes_without_a_boot_id_have_a_clock_each() {
+    let mut case = named("ping");
+    for node in 0..2 {
+        case.scene.nodes[node].boot_id.clear();
+    }
+    let shown = text(&case, Look::plain());
+    let is_marked_hop = |line: &str| line.contains(" ttl ") && line.contains(" ~");
+    assert!(shown.lines().any(is_marked_hop), "{shown}");
+    assert!(shown.contains("Times marked ~ lie between two nodes"));
+    assert!(shown.contains("(~ two clocks)"), "{shown}");
+
+    let lines = json(&case);
+    let summary: Value = serde_json::from_str(lines.last().expect("a summary")).expect("JSON");
+    let legs = summary["latency"].as_array().expect("a list");
+    let between = |leg: &Value| leg["from"]["node"] != leg["to"]["node"];
+    assert!(legs.iter().any(between) && !legs.iter().all(between));
+    for leg in legs {
+        assert_eq!(leg["one_clock"], !between(leg), "{leg}");
+    }
+}
+
 #[test]
 fn times_are_those_of_the_zone_that_is_named() {
     let zone = TimeZone::posix("JST-9").expect("a rule");

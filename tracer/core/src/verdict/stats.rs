@@ -83,7 +83,7 @@ impl Stats {
             let of = LatencyOf {
                 ends: ends.clone(),
                 leg: leg.then(|| (Place::of(scene, from), Place::of(scene, to))),
-                one_clock: one_clock(scene, from, to),
+                one_clock: scene.one_clock(from.node, to.node),
             };
             let histogram = self.latencies.entry(of).or_insert_with(histogram);
             histogram.record(latency).expect(GROWS);
@@ -126,12 +126,6 @@ fn whole_way<'a>(journey: &'a Journey, verdict: &Verdict) -> Option<(&'a Step, &
     let sure = !journey.ambiguous || from.node == to.node;
     let latency = u64::try_from(journey.way()).ok()?;
     (sure && verdict.kind == Kind::Delivered).then_some((from, to, latency))
-}
-
-/// Whether the times of two steps can be subtracted. Agents of one kernel read the same clock.
-fn one_clock(scene: &Scene, from: &Step, to: &Step) -> bool {
-    let boot = |step: &Step| &scene.nodes[step.node].boot_id;
-    from.node == to.node || (!boot(from).is_empty() && boot(from) == boot(to))
 }
 
 fn ends(scene: &Scene, journey: &Journey) -> Ends {

@@ -290,8 +290,7 @@ fn tunnel(flow: &mut Flow, palette: Palette, encap: &Encap) {
 /// The time from one step to another. A `~` marks times of two clocks.
 fn since(scene: &Scene, before: &Step, step: &Step) -> Option<String> {
     let span = step.time.checked_sub(before.time)?;
-    let boot = |step: &Step| &scene.nodes[step.node].boot_id;
-    let mark = if boot(before) != boot(step) {
+    let mark = if !scene.one_clock(before.node, step.node) {
         "~"
     } else if span < 0 {
         ""

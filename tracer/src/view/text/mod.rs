@@ -14,10 +14,7 @@ mod line;
 mod pace;
 mod summary;
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 pub use self::condensed::Condensed;
 pub(crate) use self::summary::doubts;
@@ -115,8 +112,7 @@ fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
         flow.words(palette.plain, warning);
         flow.line();
     }
-    let boots: BTreeSet<_> = scene.nodes.iter().map(|hello| &hello.boot_id).collect();
-    if boots.len() > 1 {
+    if !scene.is_one_clock() {
         flow.words(
             palette.dim,
             "Times marked ~ lie between two nodes and are as exact as their clocks agree.",
