@@ -24,10 +24,7 @@ use super::{
     journey, line,
     pace::{FEW, MOST, Pace, SECOND},
 };
-use crate::view::{
-    Look,
-    words::{self, grouped},
-};
+use crate::view::words::{self, grouped};
 
 /// Writes text, but no more than a person can read.
 #[derive(Debug)]
@@ -115,12 +112,12 @@ impl Count {
 }
 
 impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
-    /// Writes to `out`, at the pace of `clock`. That function gets the Unix time in ns of what is
+    /// Condenses `text`, at the pace of `clock`. That function gets the Unix time in ns of what is
     /// shown, and returns the current time in ns. `all` is a sentence that says how to see what is
     /// left out.
-    pub fn new(out: W, look: Look, clock: C, all: String) -> Self {
+    pub fn new(text: Text<W>, clock: C, all: String) -> Self {
         Self {
-            text: Text::new(out, look),
+            text,
             clock,
             pace: Pace::default(),
             all,
