@@ -59,14 +59,14 @@ fn a_flow_that_fares_otherwise_ends_with_3() -> Result<()> {
     for (fate, told) in [
         (
             "delivered",
-            "shop/web to payments/: expected delivered, but of ",
+            "shop/web to payments/: expected delivered, but ",
         ),
-        ("none", "shop/web to payments/: expected no packet, but of "),
-        ("dropped, cause: ttl", "expected dropped (ttl), but of "),
-        ("dropped, at: node-a", "expected dropped at node-a, but of "),
+        ("none", "shop/web to payments/: expected no packet, but "),
+        ("dropped, cause: ttl", "expected dropped (ttl), but "),
+        ("dropped, at: node-a", "expected dropped at node-a, but "),
         (
             "dropped, at: node-b/eth0",
-            "expected dropped at node-b/eth0, but of ",
+            "expected dropped at node-b/eth0, but ",
         ),
     ] {
         let flows = format!("flows:\n- {{from: shop/web, to: payments/, expect: {fate}}}\n");
@@ -74,7 +74,9 @@ fn a_flow_that_fares_otherwise_ends_with_3() -> Result<()> {
         ensure!(ended.status.code() == Some(3), "{fate}: {}", ended.stderr);
         ensure!(ended.stderr.contains(told), "{fate}: {}", ended.stderr);
         ensure!(
-            ended.stderr.contains(" dropped (netfilter), as #"),
+            ended
+                .stderr
+                .contains(" have the verdict dropped (netfilter), for example #"),
             "{}",
             ended.stderr
         );
@@ -105,7 +107,7 @@ fn files_that_hold_no_expectations_are_refused_before_anything_is_shown() -> Res
     for (file, told) in [
         (
             &*flows,
-            "flow 1: expect `droped` is no verdict: did you mean dropped?",
+            "flow 1: expect `droped` is not a verdict: did you mean dropped?",
         ),
         ("/nowhere.yaml", "cannot read /nowhere.yaml: No such file"),
         (&fixture("clean"), "cannot read "),

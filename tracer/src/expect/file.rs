@@ -234,11 +234,11 @@ mod tests {
         for (text, told) in [
             (
                 flow("expect: droped"),
-                "flow 1: expect `droped` is no verdict: did you mean dropped?",
+                "flow 1: expect `droped` is not a verdict: did you mean dropped?",
             ),
             (
                 flow("expect: dropped, cause: netfiltr"),
-                "flow 1: cause `netfiltr` is no cause: did you mean netfilter?",
+                "flow 1: cause `netfiltr` is not a cause: did you mean netfilter?",
             ),
             (
                 flow("expect: none, cause: ttl"),
@@ -250,7 +250,7 @@ mod tests {
             ),
             (
                 flow("proto: tpc, expect: none"),
-                "flow 1: proto `tpc` is no protocol",
+                "flow 1: proto `tpc` is not a protocol",
             ),
             (
                 flow("port: 70000, expect: none"),

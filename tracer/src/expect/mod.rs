@@ -106,7 +106,7 @@ impl Expectations {
             let how = format!("{}{}", verdict.kind.name(), cause.unwrap_or_default());
             let first = || {
                 let text = outcome::text(scene, journey, verdict, parts);
-                (0, format!("#{} {text}", journey.id))
+                (0, format!("#{}: {text}", journey.id))
             };
             flow.seen.otherwise.entry(how).or_insert_with(first).0 += 1;
         }
@@ -163,13 +163,17 @@ impl Flow {
         let expected = self.fate.as_ref().map_or("no packet", |fate| &*fate.text);
         let name = &self.name;
         if !otherwise.is_empty() {
+            let all = as_expected + otherwise.values().map(|(packets, _)| packets).sum::<u64>();
             let others = otherwise.iter();
             let others: Vec<String> = others
-                .map(|(how, (packets, first))| format!("{packets} {how}, as {first}"))
+                .map(|(how, (packets, first))| {
+                    let has = if *packets == 1 { "has" } else { "have" };
+                    let of = if all == 1 { "packet" } else { "packets" };
+                    format!("{packets} of {all} {of} {has} the verdict {how}, for example {first}")
+                })
                 .collect();
-            let all = as_expected + otherwise.values().map(|(packets, _)| packets).sum::<u64>();
             return Some(format!(
-                "{name}: expected {expected}, but of {all} there were {}",
+                "{name}: expected {expected}, but {}",
                 others.join("; ")
             ));
         }

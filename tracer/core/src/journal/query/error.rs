@@ -31,32 +31,32 @@ pub enum Wrong {
     #[error("is nested too deep: give at most {0} levels")]
     Deep(usize),
     /// The key is unknown.
-    #[error("is no key: did you mean {0}:?")]
+    #[error("is not a key: did you mean {0}:?")]
     Key(&'static str),
     /// The word has no key, and is no known word.
-    #[error("is no term: did you mean {0}?")]
+    #[error("is not a term: did you mean {0}?")]
     Term(String),
     /// An operator that other languages use for terms that all have to match.
     #[error("is not needed: terms side by side must all match")]
     And,
     /// An operator that other languages use for `or`.
-    #[error("is no term: write or between terms, and a comma between values")]
+    #[error("is not a term: write or between terms, and a comma between values")]
     Or,
     /// The key has no value.
     #[error("has no value: give one such as {0}")]
     NoValue(&'static str),
     /// The value is not in the list of words.
-    #[error("is no {what}: did you mean {nearest}?")]
+    #[error("is not {what}: did you mean {nearest}?")]
     Choice {
-        /// Kind of value that is expected.
+        /// Kind of value that is expected, with its article.
         what: &'static str,
         /// The most similar word of the list.
         nearest: &'static str,
     },
     /// The value has the wrong form.
-    #[error("is no {what}: give one such as {example}")]
+    #[error("is not {what}: give one such as {example}")]
     Value {
-        /// Kind of value that is expected.
+        /// Kind of value that is expected, with its article.
         what: &'static str,
         /// A valid example.
         example: &'static str,

@@ -57,27 +57,27 @@ pub(super) fn term(word: &[Char], at: usize) -> Result<Term, QueryError> {
         let end = |value: &[Char]| end(value, side != Side::Either);
         Ok(Term::End(side, term.each("10.244.1.0/24", end)?))
     } else if let Some(side) = pick(&Side::PORTS, &name) {
-        let port = |value: &[Char]| number(value, "port", "80 or 8000..8999", u16::MAX.into());
+        let port = |value: &[Char]| number(value, "a port", "80 or 8000..8999", u16::MAX.into());
         Ok(Term::Port(side, term.each("80", port)?))
     } else if let Some(of) = pick(&Number::ALL, &name) {
-        let number = |value: &[Char]| number(value, "number", "100, 100..200 or >100", u64::MAX);
+        let number = |value: &[Char]| number(value, "a number", "100, 100..200 or >100", u64::MAX);
         Ok(Term::Number(of, term.each("100", number)?))
     } else if one_of(&["verdict"]) {
-        let kind = |value: &[Char]| choice(&VERDICTS, value, "verdict");
+        let kind = |value: &[Char]| choice(&VERDICTS, value, "a verdict");
         Ok(Term::Verdict(term.each("dropped", kind)?))
     } else if one_of(&["cause"]) {
         let causes = Cause::ALL.iter().map(|cause| (cause.name(), *cause));
         let causes: Vec<_> = causes.collect();
-        let cause = |value: &[Char]| choice(&causes, value, "cause");
+        let cause = |value: &[Char]| choice(&causes, value, "a cause");
         Ok(Term::Cause(term.each("netfilter", cause)?))
     } else if one_of(&["confidence"]) {
-        let confidence = |value: &[Char]| choice(&CONFIDENCES, value, "confidence");
+        let confidence = |value: &[Char]| choice(&CONFIDENCES, value, "a confidence");
         Ok(Term::Confidence(term.each("low", confidence)?))
     } else if one_of(&["direction"]) {
-        let course = |value: &[Char]| choice(&COURSES, value, "direction");
+        let course = |value: &[Char]| choice(&COURSES, value, "a direction");
         Ok(Term::Direction(term.each("reply", course)?))
     } else if one_of(&["flags"]) {
-        let flags = |value: &[Char]| choice(&FLAGS, value, "TCP flag");
+        let flags = |value: &[Char]| choice(&FLAGS, value, "a TCP flag");
         Ok(Term::Flags(term.each("syn", flags)?))
     } else if one_of(&["proto"]) {
         Ok(Term::Proto(term.each("tcp", proto)?))
@@ -222,7 +222,7 @@ fn name(value: &[Char]) -> Result<Name, QueryError> {
         return Err(refuse(
             value,
             Wrong::Value {
-                what: "name",
+                what: "a name",
                 example: "shop/cart",
             },
         ));
@@ -249,7 +249,7 @@ fn end(value: &[Char], named: bool) -> Result<End, QueryError> {
     Err(refuse(
         value,
         Wrong::Value {
-            what: "address and no network",
+            what: "an address or a network",
             example: "10.244.1.5 or 10.244.1.0/24",
         },
     ))
@@ -269,7 +269,7 @@ fn proto(value: &[Char]) -> Result<Protocol, QueryError> {
     let number = name.strip_prefix("proto-").unwrap_or(&name);
     match number.parse() {
         Ok(number) => Ok(Protocol::One(Proto::Ip(number))),
-        Err(_) => choice(&PROTOCOLS, value, "protocol"),
+        Err(_) => choice(&PROTOCOLS, value, "a protocol"),
     }
 }
 
@@ -282,7 +282,7 @@ fn conversation(value: &[Char]) -> Result<u64, QueryError> {
         refuse(
             value,
             Wrong::Value {
-                what: "conversation",
+                what: "a conversation",
                 example: "5eed000000000007",
             },
         )
@@ -299,7 +299,7 @@ fn place(value: &[Char]) -> Result<Place, QueryError> {
         return Err(refuse(
             value,
             Wrong::Value {
-                what: "place",
+                what: "a place",
                 example: "flannel.1, node-a/eth0 or node-a/*",
             },
         ));
@@ -322,7 +322,7 @@ fn leg(value: &[Char]) -> Result<Leg, QueryError> {
         return Err(refuse(
             value,
             Wrong::Value {
-                what: "leg",
+                what: "a leg",
                 example: "flannel.1>1ms",
             },
         ));

@@ -72,7 +72,7 @@ pub(super) fn limit(value: &[Char]) -> Result<Limit, QueryError> {
         refuse(
             value,
             Wrong::Value {
-                what: "bound of a time",
+                what: "a duration",
                 example: ">1ms or <10ms",
             },
         )
@@ -109,7 +109,7 @@ pub(super) fn period(value: &[Char]) -> Result<Period, QueryError> {
         refuse(
             value,
             Wrong::Value {
-                what: "period",
+                what: "a period",
                 example: "12:34:00..12:35:00 or 2026-03-01T12:34:00Z..",
             },
         )
