@@ -313,7 +313,7 @@ fn a_recording_that_was_cut_off_stays_so() -> Result<()> {
         tar.args(["--zstd", "-xf", &out]).current_dir(folder.path());
         process::run(&mut tar, "")?;
         let contents = fs::read_to_string(folder.path().join("t/contents.txt"))?;
-        ensure!(contents.contains("in the middle"), "{contents}");
+        ensure!(contents.contains("incomplete: the recorder"), "{contents}");
     }
     Ok(())
 }

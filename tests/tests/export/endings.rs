@@ -35,7 +35,10 @@ fn refused(recording: &[u8], format: &str) -> Result<String> {
 #[test]
 fn what_is_no_recording_is_refused() -> Result<()> {
     let told = refused(b"\xd4\xc3\xb2\xa1 a capture, say", "pcapng")?;
-    ensure!(told.contains("is no trace: give a file that"), "{told}");
+    ensure!(
+        told.contains("is not a recording: give a file that"),
+        "{told}"
+    );
     let told = refused(b"", "jsonl")?;
     ensure!(told.contains("is empty: nothing was recorded"), "{told}");
     Ok(())

@@ -85,7 +85,7 @@ fn killed_it_loses_the_last_second_at_most() -> Result<()> {
 /// The line of `tracer show` on the end of a recording.
 fn end_of(file: &str) -> Result<String> {
     let printed = printed(&["show", file])?;
-    let line = printed.lines().find(|line| line.starts_with("ends "));
+    let line = printed.lines().find(|line| line.starts_with("end "));
     Ok(line.context("nothing is said of its end")?.to_owned())
 }
 
@@ -106,7 +106,7 @@ fn a_reader_or_a_terminal_that_goes_away_leaves_a_whole_recording() -> Result<()
     // The reader has gone, which the recorder notices with the first journey.
     ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
     assert_eq!(child.wait()?.code(), Some(0));
-    assert!(end_of(&headed)?.contains("with the recording"));
+    assert!(end_of(&headed)?.contains("complete at"));
     assert!(!journeys(&printed(&["replay", "-o", "json", &headed])?).is_empty());
 
     let hung = file("hung.arrows")?.display().to_string();
@@ -114,7 +114,7 @@ fn a_reader_or_a_terminal_that_goes_away_leaves_a_whole_recording() -> Result<()
     ensure!(flow.ping(5, Duration::from_millis(2))?.is_complete());
     let ended = recorder.end(Signal::SIGHUP)?;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert!(end_of(&hung)?.contains("with the recording"));
+    assert!(end_of(&hung)?.contains("complete at"));
     Ok(())
 }
 
@@ -182,7 +182,7 @@ fn what_is_no_trace_is_told_in_one_sentence() -> Result<()> {
     assert_eq!(sums["schema"], "tracer.stats/1");
     for (name, sentence) in [
         ("empty", "is empty"),
-        ("text", "is no trace"),
+        ("text", "is not a recording"),
         ("damaged", "is damaged at byte"),
         ("missing", "No such file"),
     ] {
@@ -226,6 +226,6 @@ fn what_is_no_trace_is_told_in_one_sentence() -> Result<()> {
         "10.0.0.2",
     ])?;
     assert_eq!(ended.status.code(), Some(2));
-    assert!(printed(&["show", &good])?.contains("with the recording"));
+    assert!(printed(&["show", &good])?.contains("complete at"));
     Ok(())
 }

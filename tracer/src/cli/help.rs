@@ -25,6 +25,9 @@ tracer follow [OPTIONS]
 /// The end of the help of `tracer follow`.
 pub(super) const FOLLOW: &str = "\
 EXAMPLES
+  Two pods of the current cluster:
+    tracer follow --src-pod default/web --dst-pod shop/cart
+
   Two pods, as seen from this machine, which is node-a:
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml
     tracer follow --inventory objects.yaml --agent node-a=local \\
@@ -116,7 +119,7 @@ pub(super) const REPLAY_WHERE: &str =
     expression!("Show only journeys that match. Sums and the exit code count all journeys.");
 
 /// The help of `tracer stats --where`.
-pub(super) const STATS_WHERE: &str = expression!("Sum up only journeys that match.");
+pub(super) const STATS_WHERE: &str = expression!("Summarize only journeys that match.");
 
 /// The help of `tracer export --where`.
 pub(super) const EXPORT_WHERE: &str =
@@ -238,9 +241,9 @@ EXAMPLES
     table = pa.ipc.open_stream(\"trace.arrows\").read_all()
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one, which is shown up to the
-  damage   2 bad syntax   3 with --expect-file: a flow differs   4 no packets
-  in it";
+  0 shown   1 failure: not a recording, or a damaged one, which is shown up to
+  the damage   2 bad syntax   3 with --expect-file: a flow differs   4 no
+  packets in it";
 
 /// The end of the help of `tracer export`.
 pub(super) const EXPORT: &str = "\
@@ -263,8 +266,8 @@ EXAMPLES
   docs/exports.md describes each format.
 
 EXIT CODES
-  0 written   1 failure: no trace, a damaged one, a full disk: an
-  existing OUT stays   2 bad syntax   4 no packets in it";
+  0 written   1 failure: not a recording, a damaged one, a full disk:
+  an existing OUT stays   2 bad syntax   4 no packets in it";
 
 /// The usage of `tracer extcap`, for users and for Wireshark.
 pub(super) const EXTCAP_USAGE: &str = "\
@@ -347,8 +350,8 @@ EXAMPLES
     tracer replay ticket/recordings/*
 
 EXIT CODES
-  0 written   1 failure: no trace, a damaged one, a full disk: an
-  existing OUT stays   2 bad syntax   4 no packets in it";
+  0 written   1 failure: not a recording, a damaged one, a full disk:
+  an existing OUT stays   2 bad syntax   4 no packets in it";
 
 /// The end of the help of `tracer show`.
 pub(super) const SHOW: &str = "\
@@ -357,7 +360,7 @@ EXAMPLES
   tracer show trace.arrows -o json | jq .nodes
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one   2 bad syntax";
+  0 shown   1 failure: not a recording, or a damaged one   2 bad syntax";
 
 /// The end of the help of `tracer stats`.
 pub(super) const STATS: &str = "\
@@ -368,8 +371,8 @@ EXAMPLES
   tracer stats node-a.arrows node-b.arrows -o json | jq .latency
 
 EXIT CODES
-  0 shown   1 failure: no trace, or a damaged one, which is summed up to the
-  damage   2 bad syntax   4 no packets in it";
+  0 shown   1 failure: not a recording, or a damaged one, which is summarized
+  up to the damage   2 bad syntax   4 no packets in it";
 
 /// The end of the help of `tracer schema`.
 pub(super) const SCHEMA: &str = "\

@@ -65,9 +65,9 @@ pub enum TraceError {
         /// Path of the file.
         path: PathBuf,
     },
-    /// The file is no trace.
+    /// The file is not a recording.
     #[error(
-        "{p} is no trace: give a file that `tracer follow -w` or `tracer record` wrote",
+        "{p} is not a recording: give a file that `tracer follow -w` or `tracer record` wrote",
         p = path.display()
     )]
     NotATrace {

@@ -58,7 +58,7 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
         say(
             "node",
             &format!(
-                "{}: {hops} hops at {points} observation points, {drops} freed packets",
+                "{}: {hops} hops at {points} observation points, {drops} drops",
                 hello.node
             ),
         );
@@ -80,23 +80,19 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
     say(
         "file",
         &format!(
-            "{bytes} bytes of {SCHEMA}, written by tracer {}, {}",
+            "{bytes} bytes of {SCHEMA}, written by tracer {}, file {} of the recording",
             head.version,
-            if head.piece == 0 {
-                "the first".to_owned()
-            } else {
-                format!("number {} of a rotated recording", head.piece)
-            }
+            u64::from(head.piece) + 1
         ),
     );
     let end = match (ended, cut) {
         (_, true) => {
-            "in the middle: its recorder was killed, its disk was full, or it was cut".to_owned()
+            "incomplete: the recorder was killed, the disk was full, or the file was cut".to_owned()
         }
-        (Some(time), false) => format!("with the recording, at {}", zone.date_time(Moment(*time))),
-        (None, false) => "where the recording goes on in another file".to_owned(),
+        (Some(time), false) => format!("complete at {}", zone.date_time(Moment(*time))),
+        (None, false) => "continues in the next file".to_owned(),
     };
-    say("ends", &end);
+    say("end", &end);
     for warning in &head.warnings {
         say("warning", warning);
     }

@@ -23,8 +23,8 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub flows: ExpectArgs,
 
-    /// Show the nodes and interfaces that would be observed, and what could hide packets there; attach
-    /// nothing
+    /// Show what the follow would do, and do nothing: the interfaces for agents on this machine,
+    /// the rights of the pod for agents in pods
     #[arg(long, help_heading = WHERE)]
     pub dry_run: bool,
 
@@ -63,7 +63,7 @@ pub struct FollowArgs {
 /// What is to become of every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Expected {
-    /// It arrives
+    /// The packet arrives
     Delivered,
 }
 
@@ -135,8 +135,8 @@ pub struct RecordingArgs {
     #[arg(long, requires = "write", help_heading = RECORDING)]
     pub anonymize: bool,
 
-    /// A secret that recordings must share to be joined packet by packet: it keys the payload hashes.
-    /// All users of this machine can see it while tracer records
+    /// A secret that recordings must share to be joined packet by packet: the key of the payload
+    /// hashes. All users of this machine can see it while tracer records
     #[arg(
         long,
         value_name = "TEXT",

@@ -37,9 +37,10 @@ pub use watch::{Destination, Source, WatchArgs};
 
 /// Where did my packet go, and if it died, where and why?
 ///
-/// tracer follows live packets from pod to pod, across nodes, and shows every hop inside the kernels on
-/// the way. A hop is one packet seen at one observation point — not a router: a ping between nodes has
-/// eight or more. It is passive: it changes no packet, no rule and no setting.
+/// tracer follows live packets from pod to pod, across nodes, and shows every hop inside the
+/// kernels on the way. A hop is one packet seen at one observation point — not a router: a ping
+/// between nodes has eight or more. tracer changes no packet, rule or setting. On a cluster,
+/// tracer runs a pod on each node of an end, until the follow ends at the latest.
 #[derive(Debug, Parser)]
 #[command(
     name = "tracer",
@@ -109,7 +110,7 @@ pub enum Command {
     #[command(after_help = help::EXPORT)]
     Export(ExportArgs),
 
-    /// Be a capture interface of Wireshark, which shows each hop live
+    /// Add tracer to Wireshark as a capture interface, which shows each hop live
     ///
     /// Wireshark runs this command by its extcap interface, once `tracer extcap install` has put the command
     /// into Wireshark's folder. Wireshark then lists the interface `tracer: packet path`. Its options are
@@ -117,7 +118,7 @@ pub enum Command {
     #[command(after_help = help::EXTCAP, override_usage = help::EXTCAP_USAGE)]
     Extcap(ExtcapArgs),
 
-    /// Make a recording of captures that people have: tcpdump on several points and machines
+    /// Join tcpdump captures of several interfaces and machines into a recording
     ///
     /// A packet that several captures have is one journey. `replay`, `show`, `stats` and `export` read the
     /// recording as any other. Captures do not say what they have missed, so nothing is concluded from a
@@ -138,7 +139,7 @@ pub enum Command {
     #[command(after_help = help::SHOW)]
     Show(ShowArgs),
 
-    /// Sum recordings up: latencies and drops
+    /// Summarize recordings: latencies and drops
     #[command(after_help = help::STATS)]
     Stats(StatsArgs),
 

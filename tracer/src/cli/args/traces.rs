@@ -76,7 +76,7 @@ pub struct StatsArgs {
     )]
     pub group_by: Vec<GroupBy>,
 
-    /// Sum up only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
+    /// Summarize only journeys that match: 'verdict:dropped pod:cart', 'port:80 >1ms', …
     #[arg(
         long = "where",
         value_name = "EXPR",

@@ -299,9 +299,9 @@ fn cut_anywhere_it_gives_what_came_before() {
 fn other_files_are_told() {
     let error = |bytes: &[u8]| read(bytes).map(drop).expect_err("no trace").to_string();
     assert!(error(b"").contains("is empty"));
-    assert!(error(b"\xd4\xc3\xb2\xa1 a capture of packets").contains("is no trace"));
+    assert!(error(b"\xd4\xc3\xb2\xa1 a capture of packets").contains("is not a recording"));
     assert!(error(&[0xff; 7]).contains("first bytes"));
-    assert!(error(&[0xff; 64]).contains("is no trace"));
+    assert!(error(&[0xff; 64]).contains("is not a recording"));
     let files = Files::new();
     let path = files.record("a.arrows", head(), &[]);
     let bytes = fs::read(path).expect("a file");
