@@ -68,8 +68,10 @@ fn packets_to_elsewhere_are_named() -> Result<()> {
     let ended = tracer.stop()?;
     assert_nothing_matched(&ended);
 
-    let about = "which this follow does not ask about";
-    for (pod, packets) in [(other, "37 packets"), (near, "1 packet")] {
+    for (pod, packets, about) in [
+        (other, "37 packets", "which do not belong to this follow"),
+        (near, "1 packet", "which does not belong to this follow"),
+    ] {
         let line = format!(
             "tracer: {} sent {packets} to {}:5353 (udp), {about}\n",
             full_name(from),
@@ -170,7 +172,7 @@ fn neighbours_are_no_match() -> Result<()> {
     let ended = tracer.stop()?;
     assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
     let line = format!(
-        "tracer: {} sent 1 packet to {} (icmp), which this follow does not ask about\n",
+        "tracer: {} sent 1 packet to {} (icmp), which does not belong to this follow\n",
         full_name(from),
         full_name(other)
     );
@@ -209,7 +211,8 @@ fn no_traffic_at_all_is_said_so() -> Result<()> {
                 }
             }
         }
-        let hint = "tracer: no packet at all passed these points: is there any traffic?\n";
+        let hint = "tracer: no packet at all passed these points: send a packet, and check on \
+                    which nodes its ends are\n";
         let is_said = ended.stderr.ends_with(hint);
         assert_eq!(seen == 0, is_said, "{}", ended.stderr);
         if is_said {

@@ -264,7 +264,7 @@ fn check_lost_encrypted(wiring: Wiring, kind: &str) -> Result<()> {
     let [near, far] = [&lab.nodes[0], &lab.nodes[1]];
     let (mut tracer, started) = recordings::follow(&lab, [a, b], &[], &format!("{kind}-loses"))?;
     for node in [near, far] {
-        let note = format!("{} ({kind}) is opaque", node.overlay);
+        let note = format!("cannot decode the tunnel {} ({kind})", node.overlay);
         assert!(
             started["warnings"].to_string().contains(&note),
             "{started:#}"

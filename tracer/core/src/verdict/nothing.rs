@@ -39,7 +39,9 @@ pub fn explain_nothing(scene: &Scene, reports: &[Vec<&Report>]) -> Vec<String> {
         ));
     }
     if seen == 0 {
-        lines.push("no packet at all passed these points: is there any traffic?".to_owned());
+        let told = "no packet at all passed these points: send a packet, and check on which nodes \
+                    its ends are";
+        lines.push(told.to_owned());
     }
     let mut others: Vec<&Elsewhere> = reports
         .iter()
@@ -84,13 +86,13 @@ fn elsewhere(scene: &Scene, other: &Elsewhere) -> String {
     } else {
         format!(":{}", other.dst_port)
     };
-    let packets = if other.packets == 1 {
-        "packet"
+    let (packets, do_not) = if other.packets == 1 {
+        ("packet", "does not")
     } else {
-        "packets"
+        ("packets", "do not")
     };
     format!(
-        "{} sent {} {packets} to {}{port} ({}), which this follow does not ask about",
+        "{} sent {} {packets} to {}{port} ({}), which {do_not} belong to this follow",
         named(other.src),
         other.packets,
         named(other.dst),

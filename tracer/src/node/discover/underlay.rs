@@ -182,7 +182,8 @@ impl<'b, R: Router> Search<'_, 'b, R> {
         }
         if is_opaque(&tunnel.kind) {
             self.draft.note(format!(
-                "{} ({}) is opaque: packets are seen on it, and not on their way between the nodes",
+                "tracer cannot decode the tunnel {} ({}): packets are seen where they enter and \
+                 leave it",
                 tunnel.name, tunnel.kind
             ));
         }

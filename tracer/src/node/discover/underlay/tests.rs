@@ -175,7 +175,10 @@ fn an_opaque_tunnel_is_said_to_be_one() {
         let [note] = plan.notes.as_slice() else {
             panic!("{:?}", plan.notes);
         };
-        assert!(note.contains(&format!("if7 ({kind}) is opaque")), "{note}");
+        assert!(
+            note.contains(&format!("cannot decode the tunnel if7 ({kind})")),
+            "{note}"
+        );
         // Its far end is nothing that routes tell.
         let unknown = node.towards("10.2.0.7", &[]);
         assert_eq!(found(&unknown), pod_side_and(&rest[..1]));
