@@ -19,7 +19,7 @@ const EVIDENCE: [(&str, &str); 13] = [
     ("outer-checksum", "that of the tunnel's own header"),
     (
         "wrong-neighbour-on-overlay",
-        "the sender has a stale neighbour or fdb entry",
+        "may have a stale neighbour or fdb entry",
     ),
     ("not-forwarding-far-inlet", ".forwarding is 0"),
     (

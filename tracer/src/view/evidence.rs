@@ -9,7 +9,9 @@ use tracer_core::{
 use super::{
     HOST, facts,
     outcome::is_captured,
-    places::{clock, drop_place, holder, interfaces, owner, party, place, point, station},
+    places::{
+        all_interfaces, clock, drop_place, holder, interfaces, owner, party, place, point, station,
+    },
     translation::{self, End},
     words::count,
 };
@@ -60,7 +62,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
                 drop.judgement.why
             )
         }
-        Evidence::NoDrop => "no drop of the packet was seen".to_owned(),
+        Evidence::NoDrop => "no watched kernel reported a drop of the packet".to_owned(),
         Evidence::DropsUnwatched(nodes) => {
             let nodes: Vec<&str> = nodes.iter().map(|node| name(*node).as_str()).collect();
             format!("drops are not watched on {}", nodes.join(", "))
@@ -73,6 +75,9 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
                 "first seen {}: what came before was not observed",
                 at(*step)
             )
+        }
+        Evidence::PartArrived(_) if journey.packet.stream_data().is_none() => {
+            "the packet was seen to arrive".to_owned()
         }
         Evidence::PartArrived(bytes) => {
             format!("{bytes} of {} bytes were seen to arrive", journey.size())
@@ -214,10 +219,15 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             format!("{} on {}: {}", rise.place, name(*node), counters(rise))
         }
         Evidence::SocketCounters { node, rise } if *rise.place == *HOST => {
-            format!("{} on {}", counters(rise), name(*node))
+            format!(
+                "{} on {}{}",
+                counters(rise),
+                name(*node),
+                of_conntrack(rise)
+            )
         }
         Evidence::SocketCounters { rise, .. } => {
-            format!("{} in {}", counters(rise), rise.place)
+            format!("{} in {}{}", counters(rise), rise.place, of_conntrack(rise))
         }
         Evidence::Pattern {
             pattern: Pattern::TooLarge(largest),
@@ -245,17 +255,27 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             others.join(", ")
         ),
         Evidence::Silent { leg, since } => format!(
-            "nothing at all has come in at {} on {} since {}, as its receive counter says",
+            "nothing at all has come in at {} on {} since {}, as {} says",
             interfaces(scene, leg.node, &leg.points),
             name(leg.node),
-            clock(*since)
+            clock(*since),
+            if leg.points.len() > 1 {
+                "the receive counter of each"
+            } else {
+                "its receive counter"
+            }
         ),
-        Evidence::Idle(leg) => format!(
-            "at least one of {} has seen no packet",
-            interfaces(scene, leg.node, &leg.points)
-        ),
+        Evidence::Idle(leg) => {
+            let points = all_interfaces(scene, leg.node, &leg.points);
+            let one = if leg.points.len() > 1 {
+                "at least one of "
+            } else {
+                ""
+            };
+            format!("{one}{points} has seen no packet")
+        }
         Evidence::NotItsMac { mac, node } => {
-            format!("the frame's destination MAC {mac} is no interface of {node}")
+            format!("the frame was for {mac}, and no interface of {node} has that MAC address")
         }
         Evidence::NothingCame { mac, node } => {
             format!("no frame that was sent to {mac} has come in at {node}")
@@ -361,10 +381,15 @@ fn missing(scene: &Scene, leg: &Leg, packets: Option<u64>) -> String {
         LegKind::Bridge => "never went out of",
         LegKind::Receive => "never came to tc of",
     };
+    let (is, has) = if leg.points.len() > 1 {
+        ("are", "have")
+    } else {
+        ("is", "has")
+    };
     let seen = packets.map_or_else(String::new, |packets| {
-        format!(" and has seen {}", count(packets, "packet"))
+        format!(" and {has} seen {}", count(packets, "packet"))
     });
-    format!("{never} {into} on {node}, which is watched{seen}")
+    format!("{never} {into} on {node}, which {is} watched{seen}")
 }
 
 fn between(scene: &Scene, journey: &Journey, leg: &Leg) -> String {
@@ -409,6 +434,18 @@ fn counters(rise: &Rise) -> String {
     let counters = rise.counters.iter();
     let counters: Vec<String> = counters.map(|(name, by)| format!("{name} +{by}")).collect();
     counters.join(", ")
+}
+
+/// What it means that counters of conntrack rose.
+fn of_conntrack(rise: &Rise) -> &'static str {
+    let rose = |counter: &str| rise.counters.iter().any(|(name, _)| **name == *counter);
+    if rose("ConntrackInsertFailed") {
+        ": conntrack could not add connections (`conntrack -S`)"
+    } else if rose("ConntrackDrop") {
+        ": conntrack dropped packets (`conntrack -S`)"
+    } else {
+        ""
+    }
 }
 
 /// The sort of a packet on the wire: `inside vxlan (VNI 1, UDP port 8472)`.

@@ -34,8 +34,8 @@ pub(crate) fn sentence(fact: &Fact) -> String {
             format!("{device} is {state}{port}")
         }
         Fact::OtherMac { device, own, frame } => format!(
-            "{device} has {own}, the frame was for {frame}: the sender has a stale neighbour or \
-             fdb entry"
+            "{device} has {own}, the frame was for {frame}: the machine that sent the frame may \
+             have a stale neighbour or fdb entry with {frame}"
         ),
         Fact::Route {
             to,
@@ -135,9 +135,9 @@ pub(crate) fn sentence(fact: &Fact) -> String {
             format!("{} at {hook}: {}", legacy(*family), chains.join(", "))
         }
         Fact::LegacyTables { family, tables } => {
+            let legacy = legacy(*family);
             format!(
-                "{} tables that could not be read: {}",
-                legacy(*family),
+                "{legacy} has tables that tracer could not read ({}): look with `{legacy}-save -c`",
                 tables.join(", ")
             )
         }

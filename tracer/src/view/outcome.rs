@@ -1,13 +1,14 @@
 //! What happened to a packet, in a sentence.
 
 use tracer_core::{
-    journey::{Journey, Refusal, Scene},
+    journey::{Drop, Journey, Refusal, Scene},
     model::{Cause, Hello},
     verdict::{Evidence, Kind, LegKind, Outcome, Parts, Verdict, Waits},
 };
 
 use super::{
-    places::{drop_place, interfaces, owner, party, station},
+    HOST,
+    places::{drop_place, interfaces, owner, party, spot, station},
     translation::End,
 };
 
@@ -79,12 +80,13 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
         Outcome::Dropped => match verdict.drop.map(|index| &journey.drops[index]) {
             Some(drop) => {
                 let place = drop_place(scene, drop);
-                format!("dropped {place}: {}", drop.judgement.why)
+                let astray = astray(scene, journey, drop).unwrap_or_default();
+                format!("dropped {place}: {}{astray}", drop.judgement.why)
             }
             None => "dropped".to_owned(),
         },
         Outcome::Refused => match &journey.refusal {
-            Some(told) => format!("refused: {}", refusal(scene, journey, told)),
+            Some(told) => format!("refused: {}", refusal(scene, journey, verdict, told)),
             None => "refused".to_owned(),
         },
         Outcome::LeftFor { step, node } => {
@@ -166,7 +168,7 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
         Outcome::Unknown if verdict.cause == Some(Cause::EventsLost) && is_captured(scene) => {
             "unknown: a capture may have missed the packet".to_owned()
         }
-        Outcome::Unknown => format!("unknown: {}", unknown(verdict.cause)),
+        Outcome::Unknown => format!("unknown: {}", unknown(scene, journey, verdict)),
         Outcome::NotTaken { node } => format!(
             "unknown: no tunnel device on {} accepts the packet",
             name(*node)
@@ -179,9 +181,23 @@ pub(super) fn is_captured(scene: &Scene) -> bool {
     scene.nodes.iter().any(Hello::is_captured)
 }
 
+/// What to look for, if the frame went to another pod than the receiver, which does not forward.
+fn astray(scene: &Scene, journey: &Journey, drop: &Drop) -> Option<String> {
+    if drop.judgement.cause != Some(Cause::NotForwarding) || *drop.netns == *HOST {
+        return None;
+    }
+    let receiver = scene.pod(journey.destination()?, journey.start())?;
+    (*receiver != *drop.netns).then(|| {
+        format!(
+            "; the frame went to {}, not to {receiver}: look for a stale neighbour entry or route",
+            drop.netns
+        )
+    })
+}
+
 /// The reason of an `unknown` verdict.
-const fn unknown(cause: Option<Cause>) -> &'static str {
-    match cause {
+fn unknown(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
+    let why = match verdict.cause {
         Some(Cause::AgentGone) => "an agent was gone while the packet was on its way",
         Some(Cause::EventsLost) => "events were lost while the packet was on its way",
         Some(Cause::NotSeenInPod) => "handed to the pod, but not seen on its own interface",
@@ -206,12 +222,53 @@ const fn unknown(cause: Option<Cause>) -> &'static str {
         Some(Cause::Opaque) => {
             "sent into a tunnel that tracer cannot decode, and not seen to come out"
         }
-        _ => "not seen to arrive",
+        _ => return not_seen(scene, journey, verdict),
+    };
+    why.to_owned()
+}
+
+/// Where the packet was last seen, and what nothing shows.
+fn not_seen(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
+    let arrived = verdict.evidence.iter().find_map(|one| match one {
+        Evidence::PartArrived(bytes) => Some(*bytes),
+        _ => None,
+    });
+    match (arrived, journey.steps.last()) {
+        (Some(bytes), _) if bytes < i64::from(journey.size()) => {
+            "not all of the packet was seen to arrive".to_owned()
+        }
+        (Some(_), _) => {
+            "seen to arrive; nothing shows whether the receiver dropped the packet".to_owned()
+        }
+        (None, Some(step)) => format!(
+            "not seen again after {}; nothing shows whether the packet arrived",
+            spot(scene, step)
+        ),
+        (None, None) => "not seen to arrive".to_owned(),
     }
 }
 
-/// The text of a refusal: RFC 792 and 1812, RFC 4443.
-fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
+/// The text of a refusal.
+fn refusal(scene: &Scene, journey: &Journey, verdict: &Verdict, refusal: &Refusal) -> String {
+    let v6 = refusal.from.is_ipv6();
+    let answer = refusal
+        .icmp
+        .map_or_else(|| "a reset".to_owned(), |icmp| icmp_error(v6, icmp));
+    // Netfilter may give its answer any source address, such as the receiver's.
+    let drop = verdict.drop.map(|index| &journey.drops[index]);
+    let by_netfilter = drop.filter(|drop| {
+        drop.judgement.cause == Some(Cause::Netfilter)
+            && refusal.icmp.is_none_or(|icmp| is_reject(v6, icmp))
+    });
+    if let Some(drop) = by_netfilter {
+        // IPVS rejects packets to a Service without endpoints, and has no rules.
+        let who = match &*drop.function {
+            "nft_do_chain" => "an nftables rule",
+            _ => "netfilter",
+        };
+        let place = drop_place(scene, drop);
+        return format!("{who} {place} rejected the packet with {answer}");
+    }
     let from = party(scene, refusal.from, journey.start());
     let from = match (journey.stand_in, &journey.translated) {
         (Some(stand_in), _) => {
@@ -231,25 +288,43 @@ fn refusal(scene: &Scene, journey: &Journey, refusal: &Refusal) -> String {
         }
         _ => from,
     };
-    let Some((kind, code)) = refusal.icmp else {
-        return format!("{from} answered with a reset");
+    match scene.service(refusal.from, journey.start()) {
+        // NAT gave the error the Service's address, whoever sent it.
+        Some(_) if refusal.icmp.is_some() => format!("{answer} came with the address of {from}"),
+        _ => format!("{from} answered with {answer}"),
+    }
+}
+
+/// Whether netfilter sends this ICMP error: "destination unreachable" with the codes of the
+/// `REJECT` target and of the `reject` statement (`ipt_REJECT.c`, `ip6t_REJECT.c`, `nft_reject.c`).
+const fn is_reject(v6: bool, (kind, code): (u8, u8)) -> bool {
+    matches!(
+        (v6, kind, code),
+        (false, 3, 0..=3 | 9 | 10 | 13) | (true, 1, 0 | 1 | 3..=6)
+    )
+}
+
+/// The name of an ICMP error, with its type and code: RFC 792, RFC 1812 and RFC 4443.
+fn icmp_error(v6: bool, (kind, code): (u8, u8)) -> String {
+    let name = match (v6, kind, code) {
+        (false, 3, 0) => "net unreachable",
+        (false, 3, 1) => "host unreachable",
+        (false, 3, 2) => "protocol unreachable",
+        (false, 3, 3) | (true, 1, 4) => "port unreachable",
+        (false, 3, 4) => "fragmentation needed",
+        (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited",
+        (true, 1, 0) => "no route to destination",
+        (true, 1, 3) => "address unreachable",
+        (true, 1, 5) => "source address failed policy",
+        (true, 1, 6) => "reject route to destination",
+        (false, 3, _) | (true, 1, _) => "destination unreachable",
+        (true, 2, _) => "packet too big",
+        (false, 11, 0) => "time to live exceeded",
+        (true, 3, 0) => "hop limit exceeded",
+        (false, 11, 1) | (true, 3, 1) => "fragment reassembly time exceeded",
+        (false, 12, _) | (true, 4, _) => "parameter problem",
+        _ => "error",
     };
-    let says = match (refusal.from.is_ipv6(), kind, code) {
-        (false, 3, 0) | (true, 1, 0) => "there is no route to the destination",
-        (false, 3, 1) | (true, 1, 3) => "the host cannot be reached",
-        (false, 3, 2) | (true, 4, 1) => "nobody there takes this protocol",
-        (false, 3, 3) | (true, 1, 4) => "nobody listens on that port",
-        (false, 3, 4) | (true, 2, _) => "the packet exceeds the path MTU",
-        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5 | 6) => "the packet is prohibited",
-        (false, 11, 0) | (true, 3, 0) => "the packet's TTL has expired",
-        (false, 11, 1) | (true, 3, 1) => "fragments of the packet are missing",
-        (false, 12, _) | (true, 4, _) => "the packet's headers are wrong",
-        _ => "the packet could not be delivered",
-    };
-    // NAT gave the error the Service's address, whoever sent it.
-    let from = match scene.service(refusal.from, journey.start()) {
-        Some(_) => format!("an error with the address of {from}"),
-        None => from,
-    };
-    format!("{from} says that {says} (ICMP type {kind} code {code})")
+    let icmp = if v6 { "ICMPv6" } else { "ICMP" };
+    format!("{icmp} {name} (type {kind} code {code})")
 }

@@ -18,15 +18,19 @@ pub(super) fn place(scene: &Scene, step: &Step) -> String {
         Direction::Ingress => "coming in from",
         Direction::Egress => "going out of",
     };
+    format!("{way} {}", spot(scene, step))
+}
+
+/// The interface of a step: `eth0 on node-b`, `eth0 in shop/cart on node-b`.
+pub(super) fn spot(scene: &Scene, step: &Step) -> String {
+    let point = scene.point(step);
     let inside = if point.netns == HOST {
         String::new()
     } else {
         format!(" in {}", point.netns)
     };
-    format!(
-        "{way} {}{inside} on {}",
-        point.interface, scene.nodes[step.node].node
-    )
+    let node = &scene.nodes[step.node].node;
+    format!("{}{inside} on {node}", point.interface)
 }
 
 /// The place of a drop: `at eth0 in shop/cart on node-b`.
@@ -88,11 +92,26 @@ pub(super) fn clock(time: i64) -> String {
     format!("{hour:02}:{minute:02}:{:02} UTC", second % 60)
 }
 
-/// The interfaces of a node's points: `eth0 or eth1`.
+/// The interfaces of a node's points: `eth0, eth1 or bond0`.
 pub(super) fn interfaces(scene: &Scene, node: usize, points: &[usize]) -> String {
+    listed(scene, node, points, "or")
+}
+
+/// All interfaces of a node's points: `eth0, eth1 and bond0`.
+pub(super) fn all_interfaces(scene: &Scene, node: usize, points: &[usize]) -> String {
+    listed(scene, node, points, "and")
+}
+
+fn listed(scene: &Scene, node: usize, points: &[usize], conjunction: &str) -> String {
     let hello = &scene.nodes[node];
     let names = points.iter().map(|at| hello.points[*at].interface.as_str());
-    names.collect::<Vec<_>>().join(" or ")
+    let names: Vec<&str> = names.collect();
+    match names.as_slice() {
+        [before @ .., last] if !before.is_empty() => {
+            format!("{} {conjunction} {last}", before.join(", "))
+        }
+        names => names.concat(),
+    }
 }
 
 /// The interface of a point: `veth5 on node-b`.

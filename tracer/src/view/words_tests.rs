@@ -4,13 +4,17 @@ use std::{path::Path, time::Duration};
 
 use expect_test::expect_file;
 use tracer_core::{
+    journey::{Journey, Refusal},
     model::Cause,
-    verdict::{Kind, Leg, LegKind, Outcome, Verdict, Waits},
+    verdict::{Evidence, Kind, Leg, LegKind, Outcome, Rise, Verdict, Waits},
 };
 
 use super::{
     evidence::sentences,
-    fixtures::evidence::{self, GATEWAY, MAC, given, home, leg, station},
+    fixtures::{
+        all,
+        evidence::{self, GATEWAY, MAC, given, home, leg, station},
+    },
     outcome,
 };
 
@@ -125,4 +129,136 @@ fn outcomes_in_sentences() {
     lines.extend(why);
     lines.dedup();
     agree("outcomes.txt", &lines);
+}
+
+/// A refusal by netfilter names the place, and any other one who answered.
+#[test]
+fn refusals_in_sentences() {
+    let (scene, journey, verdict, parts) = given();
+    let [v4, v6] = [GATEWAY, [0xfd00, 0, 0, 0, 0, 0, 0, 0xfe].into()];
+    let errors = [
+        (v4, (3, 0)),
+        (v4, (3, 1)),
+        (v4, (3, 2)),
+        (v4, (3, 3)),
+        (v4, (3, 4)),
+        (v4, (3, 5)),
+        (v4, (3, 13)),
+        (v4, (11, 0)),
+        (v4, (11, 1)),
+        (v4, (12, 0)),
+        (v6, (1, 0)),
+        (v6, (1, 1)),
+        (v6, (1, 2)),
+        (v6, (1, 3)),
+        (v6, (1, 4)),
+        (v6, (1, 5)),
+        (v6, (1, 6)),
+        (v6, (2, 0)),
+        (v6, (3, 0)),
+        (v6, (3, 1)),
+        (v6, (4, 1)),
+    ];
+    let errors = errors.map(|(from, icmp)| (from, Some(icmp)));
+    let mut lines = Vec::new();
+    for drop in [None, verdict.drop] {
+        for (from, icmp) in errors.iter().copied().chain([(v4, None)]) {
+            let refusal = Refusal {
+                from,
+                icmp,
+                ..journey.refusal.expect("it was refused")
+            };
+            let journey = Journey {
+                refusal: Some(refusal),
+                ..journey.clone()
+            };
+            let verdict = Verdict {
+                outcome: Outcome::Refused,
+                waits: None,
+                drop,
+                ..verdict.clone()
+            };
+            lines.push(outcome::text(&scene, &journey, &verdict, &parts));
+        }
+    }
+    agree("refusals.txt", &lines);
+}
+
+#[test]
+fn a_pod_that_drops_anothers_packet_is_named() {
+    let (scene, mut journey, verdict, parts) = given();
+    let verdict = Verdict {
+        outcome: Outcome::Dropped,
+        waits: None,
+        ..verdict
+    };
+    let drop = &mut journey.drops[verdict.drop.expect("it was dropped")];
+    drop.judgement.cause = Some(Cause::NotForwarding);
+    drop.judgement.why = "forwarding is off";
+    let text = |netns: &str| {
+        let mut journey = journey.clone();
+        journey.drops[verdict.drop.expect("it was dropped")].netns = netns.into();
+        outcome::text(&scene, &journey, &verdict, &parts)
+    };
+    assert!(text("host").ends_with(": forwarding is off"));
+    assert!(text("shop/cart").ends_with(": forwarding is off"));
+    assert_eq!(
+        text("shop/till"),
+        "dropped at flannel.1 in shop/till on node-b: forwarding is off; the frame went to \
+         shop/till, not to shop/cart: look for a stale neighbour entry or route"
+    );
+}
+
+#[test]
+fn of_data_the_bytes_that_arrived_are_counted() {
+    let case = all().into_iter().find(|case| case.name == "unknown");
+    let case = case.expect("a case of this name");
+    let (scene, (journey, verdict, parts)) = (&case.scene, &case.journeys[1]);
+    let told = |bytes| {
+        let verdict = Verdict {
+            outcome: Outcome::Unknown,
+            cause: None,
+            waits: None,
+            evidence: vec![Evidence::PartArrived(bytes)],
+            ..verdict.clone()
+        };
+        let evidence = sentences(scene, journey, &verdict).concat();
+        (outcome::text(scene, journey, &verdict, parts), evidence)
+    };
+    let (text, evidence) = told(12_582);
+    assert_eq!(text, "unknown: not all of the packet was seen to arrive");
+    assert_eq!(evidence, "12582 of 13980 bytes were seen to arrive");
+    let (text, evidence) = told(13_980);
+    assert_eq!(
+        text,
+        "unknown: seen to arrive; nothing shows whether the receiver dropped the packet"
+    );
+    assert_eq!(evidence, "13980 of 13980 bytes were seen to arrive");
+}
+
+#[test]
+fn what_counters_of_conntrack_mean_is_said() {
+    let (scene, journey, verdict, _) = given();
+    let told = |counters: &[&'static str]| {
+        let counters = counters.iter().map(|name| ((*name).into(), 5));
+        let rise = Rise {
+            place: "host".into(),
+            counters: counters.collect(),
+        };
+        let verdict = Verdict {
+            evidence: vec![Evidence::SocketCounters { node: 0, rise }],
+            ..verdict.clone()
+        };
+        sentences(&scene, &journey, &verdict).concat()
+    };
+    assert_eq!(
+        told(&["ConntrackInsertFailed", "ConntrackDrop"]),
+        "ConntrackInsertFailed +5, ConntrackDrop +5 on node-a: conntrack could not add \
+         connections (`conntrack -S`)"
+    );
+    assert_eq!(
+        told(&["ConntrackDrop"]),
+        "ConntrackDrop +5 on node-a: conntrack dropped packets (`conntrack -S`)"
+    );
+    assert_eq!(told(&["UdpInErrors"]), "UdpInErrors +5 on node-a");
 }

@@ -49,6 +49,8 @@ pub(super) fn of(reason: &str, function: &str) -> &'static [Topic] {
         ("QUEUE_PURGE", function) if function.contains("neigh") => &[Topic::Neighbour],
         // IPv6's function gives no reason.
         ("NOT_SPECIFIED", "neigh_invalidate" | "ndisc_error_report") => &[Topic::Neighbour],
+        // The missing route is that of the tunnel's remote, and the packet's own route is there.
+        ("IP_OUTNOROUTES", "vxlan_xmit_one") => &[],
         ("IP_INNOROUTES" | "IP_OUTNOROUTES", _) => &[Topic::Route],
         ("IP_INADDRERRORS", _) => &[Topic::MayForward, Topic::Route],
         ("IP_RPFILTER", _) => &[Topic::ReversePath],
@@ -127,6 +129,8 @@ mod tests {
         assert_eq!(at_the_bridge, [Topic::Device, Topic::Chains]);
         // A tunnel's packets also end in a socket.
         assert_eq!(of("UDP_CSUM", "udp_queue_rcv_one_skb"), [Topic::Checksum]);
+        assert_eq!(of("IP_OUTNOROUTES", "ip6_pkt_discard_out"), [Topic::Route]);
+        assert_eq!(of("IP_OUTNOROUTES", "vxlan_xmit_one"), []);
         let unknown = of("NOT_SPECIFIED", "some_driver");
         assert_eq!(unknown, [Topic::Device, Topic::Route]);
     }

@@ -2,8 +2,8 @@
 //!
 //! A drop is evidence, not a verdict. The kernel also calls `kfree_skb` for data that came twice,
 //! for a flooded frame, and for a ping's reply that a raw socket has copied. The reason alone does
-//! not tell these apart, so the table looks at the function as well. If neither tells, the class is
-//! `unknown`, and views show that.
+//! not tell these apart, so the table looks at the function as well. If the function does not tell
+//! them apart either, the class is `unknown`, and views show that.
 
 mod table;
 mod tally;
@@ -166,6 +166,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Only IPv4 gives a drop for want of a route, and one by a route's type, different reasons.
+    #[test]
+    fn the_function_tells_which_route_is_missing() {
+        let why = |reason, function| look_up(reason, Some(function), Of::Any).why;
+        let plain = "there is no route to the destination";
+        assert_eq!(why("IP_INNOROUTES", "ip_error"), plain);
+        assert_eq!(
+            why("IP_INNOROUTES", "ip6_pkt_prohibit"),
+            "there is no route to the destination, or its type is unreachable or prohibit"
+        );
+        assert_eq!(
+            why("IP_OUTNOROUTES", "vxlan_xmit_one"),
+            "there is no route to the tunnel's remote"
+        );
+        // No entry is particular to what a hidden function may be.
+        assert_eq!(look_up("IP_OUTNOROUTES", None, Of::Any).why, plain);
     }
 
     #[test]
