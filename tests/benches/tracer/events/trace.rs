@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tracer::replay::replay;
+use tracer::playback::replay;
 use tracer::store::{Head, Recordings, Rotation, Writer};
 use tracer_core::journal::Reader;
 
