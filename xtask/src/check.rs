@@ -69,7 +69,7 @@ pub(crate) fn test(args: &[String]) -> Result<()> {
     tested
 }
 
-/// As [`test`], with the result of each tier in a summary.
+/// As [`test()`], with the result of each tier in a summary.
 pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
     let python = summary.part("build", |_| {
         setup::tools()?;
