@@ -87,7 +87,9 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
     );
     let end = match (ended, cut) {
         (_, true) => {
-            "incomplete: the recorder was killed, the disk was full, or the file was cut".to_owned()
+            "incomplete: the recorder still runs or was killed, the disk was full, or the file was \
+             cut"
+            .to_owned()
         }
         (Some(time), false) => format!("complete at {}", zone.date_time(Moment(*time))),
         (None, false) => "continues in the next file".to_owned(),

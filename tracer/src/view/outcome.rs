@@ -269,29 +269,29 @@ fn refusal(scene: &Scene, journey: &Journey, verdict: &Verdict, refusal: &Refusa
         let place = drop_place(scene, drop);
         return format!("{who} {place} rejected the packet with {answer}");
     }
-    let from = party(scene, refusal.from, journey.start());
-    let from = match (journey.stand_in, &journey.translated) {
-        (Some(stand_in), _) => {
-            format!(
-                "{}, with the address of {from},",
-                scene.nodes[stand_in.node].node
-            )
-        }
-        // NAT gave the answer the address that the packet was sent to.
-        (None, Some(way))
-            if refusal.from == way.first.dst
-                && way.first.dst != way.last.dst
-                && scene.service(refusal.from, journey.start()).is_none() =>
-        {
-            let by = party(scene, way.last.dst, journey.start());
-            format!("{by}, with the address of {from},")
-        }
-        _ => from,
+    let start = journey.start();
+    let from = party(scene, refusal.from, start);
+    if let Some(stand_in) = journey.stand_in {
+        let node = &scene.nodes[stand_in.node].node;
+        return format!("{node}, with the address of {from}, answered with {answer}");
+    }
+    let way = journey.translated.as_ref();
+    let way = way.filter(|way| refusal.from == way.first.dst && way.first.dst != way.last.dst);
+    // NAT gives an ICMP error of any machine the address that the packet was sent to, and a rule
+    // that no drop tells of may give a reset the address of the receiver.
+    let is_nobodys = match refusal.icmp {
+        Some(_) => way.is_some() || scene.service(refusal.from, start).is_some(),
+        None => drop.is_none(),
     };
-    match scene.service(refusal.from, journey.start()) {
-        // NAT gave the error the Service's address, whoever sent it.
-        Some(_) if refusal.icmp.is_some() => format!("{answer} came with the address of {from}"),
-        _ => format!("{from} answered with {answer}"),
+    if is_nobodys {
+        return format!("{answer} came with the address of {from}");
+    }
+    match way {
+        Some(way) => {
+            let by = party(scene, way.last.dst, start);
+            format!("{by}, with the address of {from}, answered with {answer}")
+        }
+        None => format!("{from} answered with {answer}"),
     }
 }
 
@@ -312,8 +312,10 @@ fn icmp_error(v6: bool, (kind, code): (u8, u8)) -> String {
         (false, 3, 2) => "protocol unreachable",
         (false, 3, 3) | (true, 1, 4) => "port unreachable",
         (false, 3, 4) => "fragmentation needed",
+        (false, 3, 5) => "source route failed",
         (false, 3, 9 | 10 | 13) | (true, 1, 1) => "administratively prohibited",
         (true, 1, 0) => "no route to destination",
+        (true, 1, 2) => "beyond scope of source address",
         (true, 1, 3) => "address unreachable",
         (true, 1, 5) => "source address failed policy",
         (true, 1, 6) => "reject route to destination",

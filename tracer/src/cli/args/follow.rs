@@ -23,8 +23,8 @@ pub struct FollowArgs {
     #[command(flatten)]
     pub flows: ExpectArgs,
 
-    /// Show what the follow would do, and do nothing: the interfaces for agents on this machine,
-    /// the rights of the pod for agents in pods
+    /// Show what the follow would do, and do nothing: for agents on this machine, the interfaces
+    /// and what could hide packets there; for agents in pods, the pod's rights
     #[arg(long, help_heading = WHERE)]
     pub dry_run: bool,
 

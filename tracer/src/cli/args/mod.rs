@@ -39,8 +39,9 @@ pub use watch::{Destination, Source, WatchArgs};
 ///
 /// tracer follows live packets from pod to pod, across nodes, and shows every hop inside the
 /// kernels on the way. A hop is one packet seen at one observation point — not a router: a ping
-/// between nodes has eight or more. tracer changes no packet, rule or setting. On a cluster,
-/// tracer runs a pod on each node of an end, until the follow ends at the latest.
+/// between nodes has eight or more. tracer changes no packet, rule or sysctl. On a cluster,
+/// tracer runs a pod on each observed node, unless --agent names another way, and removes it at
+/// the end.
 #[derive(Debug, Parser)]
 #[command(
     name = "tracer",

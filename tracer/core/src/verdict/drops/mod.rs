@@ -168,22 +168,28 @@ mod tests {
         }
     }
 
-    /// Only IPv4 gives a drop for want of a route, and one by a route's type, different reasons.
+    /// Only IPv4's `ip_error` gives a drop for want of a route, and one by a route's type,
+    /// different reasons.
     #[test]
     fn the_function_tells_which_route_is_missing() {
         let why = |reason, function| look_up(reason, Some(function), Of::Any).why;
-        let plain = "there is no route to the destination";
-        assert_eq!(why("IP_INNOROUTES", "ip_error"), plain);
+        assert_eq!(
+            why("IP_INNOROUTES", "ip_error"),
+            "there is no route to the destination"
+        );
         assert_eq!(
             why("IP_INNOROUTES", "ip6_pkt_prohibit"),
-            "there is no route to the destination, or its type is unreachable or prohibit"
+            "no route leads to the destination, or the route is of type unreachable or prohibit"
         );
         assert_eq!(
             why("IP_OUTNOROUTES", "vxlan_xmit_one"),
-            "there is no route to the tunnel's remote"
+            "no usable route leads to the tunnel's remote"
         );
-        // No entry is particular to what a hidden function may be.
-        assert_eq!(look_up("IP_OUTNOROUTES", None, Of::Any).why, plain);
+        // A hidden function may be a tunnel's.
+        assert_eq!(
+            look_up("IP_OUTNOROUTES", None, Of::Any).why,
+            "no usable route leads to the destination, or to a tunnel's remote"
+        );
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["vxlan_xmit_one"],
         Loss,
         Cause::NoRoute,
-        "there is no route to the tunnel's remote",
+        "no usable route leads to the tunnel's remote",
         "drivers/net/vxlan/vxlan_core.c vxlan_xmit_one",
     ),
     entry(
@@ -128,16 +128,25 @@ pub(super) static TABLE: &[Entry] = &[
         ],
         Loss,
         Cause::NoRoute,
-        "there is no route to the destination, or its type is unreachable or prohibit",
+        "no route leads to the destination, or the route is of type unreachable or prohibit",
         "net/ipv6/route.c ip6_pkt_drop",
     ),
+    entry(
+        &["IP_INNOROUTES"],
+        &["ip_error"],
+        Loss,
+        Cause::NoRoute,
+        "there is no route to the destination",
+        "net/ipv4/route.c ip_error",
+    ),
+    // Where the function is hidden, this may be a tunnel's own packet.
     entry(
         &["IP_INNOROUTES", "IP_OUTNOROUTES"],
         &[],
         Loss,
         Cause::NoRoute,
-        "there is no route to the destination",
-        "net/ipv4/route.c ip_error; net/ipv4/ip_output.c __ip_queue_xmit",
+        "no usable route leads to the destination, or to a tunnel's remote",
+        "net/ipv4/ip_output.c __ip_queue_xmit; drivers/net/vxlan/vxlan_core.c vxlan_xmit_one",
     ),
     entry(
         &["IP_INADDRERRORS"],

@@ -34,7 +34,7 @@ pub(super) static TABLE: &[Entry] = &[
         &["ip_error", "ip6_pkt_drop"],
         Loss,
         Cause::NoRoute,
-        "there is no route to the destination, or its type is blackhole, unreachable or prohibit",
+        "no route leads to the destination, or the route is of type blackhole, unreachable or prohibit",
         "net/ipv4/route.c ip_error; net/ipv6/route.c ip6_pkt_drop",
     ),
     wrapped(entry(
