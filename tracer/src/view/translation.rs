@@ -63,7 +63,7 @@ pub(crate) struct Change {
     pub(crate) from: End,
     /// Address and port after the translation.
     pub(crate) to: End,
-    /// Name of the new address's owner: a pod, Service or node.
+    /// Name of the pod, Service or node that has the new address; null if unknown.
     pub(crate) name: Option<String>,
 }
 

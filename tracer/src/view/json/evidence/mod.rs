@@ -104,7 +104,7 @@ enum What<'a> {
     NoDrop,
     /// Some nodes do not watch for drops.
     DropsUnwatched {
-        /// Names of these nodes.
+        /// Names of the nodes that do not watch for drops.
         nodes: Vec<&'a str>,
     },
     /// Programs of other tools run after tracer's at the last point.
@@ -139,7 +139,7 @@ enum What<'a> {
     AlikeRefused(Refusal),
     /// Pods behind several points have the destination address.
     Twins {
-        /// These points.
+        /// Points, behind each of which is a pod with the destination address.
         points: Vec<Place<'a>>,
     },
     /// An answer came from this point, but the question went elsewhere.
@@ -190,7 +190,7 @@ enum What<'a> {
     Redirected {
         /// Name of the node.
         node: &'a str,
-        /// The other port.
+        /// Port of the receiver that gets the packet.
         port: u16,
     },
     /// Conntrack translates the packet, and no hop with the new address was seen.
@@ -271,12 +271,12 @@ enum What<'a> {
     Silent {
         #[serde(flatten)]
         leg: Leg<'a>,
-        /// Start of that time.
+        /// Time since which nothing has come in.
         since: Moment,
     },
     /// At least one of the points behind the gap has seen no packet.
     Idle(Leg<'a>),
-    /// No interface of the packet's node has the destination MAC address of the frame.
+    /// No interface of the destination's node has the destination MAC address of the frame.
     NotItsMac(Frame<'a>),
     /// No frame that was sent to this MAC address has come in at the node.
     NothingCame(Frame<'a>),
@@ -289,7 +289,7 @@ enum What<'a> {
     },
     /// Tracer does not know whether the frame's destination MAC address leads to the node.
     SentToUnknown(Frame<'a>),
-    /// The frame was sent to another machine than the packet's node.
+    /// The frame was sent to another machine than the destination's node.
     SentElsewhere {
         /// The hop at which the frame was sent.
         from: Sighting<'a>,
