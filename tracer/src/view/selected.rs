@@ -7,8 +7,11 @@ use tracer_core::journal::Selected;
 /// How many journeys `--where` selected, and of how many.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Where<'a> {
+    /// The expression that `--where` was given.
     query: &'a str,
+    /// Number of journeys that match.
     matching: u64,
+    /// Number of all journeys.
     of: u64,
 }
 

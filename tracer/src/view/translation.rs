@@ -37,7 +37,9 @@ impl fmt::Display for Kind {
 /// An address, and a port. The port is 0 if the packet has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct End {
+    /// IP address.
     pub(crate) address: IpAddr,
+    /// Port; 0 if the packet has none; for an echo, its identifier.
     pub(crate) port: u16,
 }
 
@@ -55,10 +57,13 @@ impl fmt::Display for End {
 /// One rewritten end of a packet.
 #[derive(Clone, Debug, PartialEq, Eq, schemars::JsonSchema, serde::Serialize)]
 pub(crate) struct Change {
+    /// Which end was rewritten, and by which rule.
     pub(crate) kind: Kind,
+    /// Address and port before the translation.
     pub(crate) from: End,
+    /// Address and port after the translation.
     pub(crate) to: End,
-    /// Name of the new address's owner: a pod, Service or node.
+    /// Name of the pod, Service or node that has the new address; null if unknown.
     pub(crate) name: Option<String>,
 }
 

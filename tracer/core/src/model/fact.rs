@@ -21,11 +21,10 @@ pub enum Fact {
     SkBuff {
         /// The packet's mark, which rules and routing policies set and match.
         mark: u32,
-        /// The packet's connection. `None` if connection tracking has none: the packet is
+        /// The packet's connection. Null if connection tracking has none: the packet is
         /// invalid, or the namespace does not track connections.
         connection: Option<Connection>,
-        /// The device by which the packet's route leaves; `None` if the packet has no route
-        /// yet.
+        /// The device by which the packet's route leaves; null if the packet has no route yet.
         outlet: Option<String>,
     },
     /// A device, and whether the device carries packets.
@@ -38,7 +37,7 @@ pub enum Fact {
         carrier: bool,
         /// MTU, bytes.
         mtu: u32,
-        /// State of a bridge port; `None` if the device is no bridge port.
+        /// State of a bridge port; null if the device is no bridge port.
         bridge_port: Option<PortState>,
     },
     /// A frame came in for another MAC address than the device's.
@@ -59,9 +58,9 @@ pub enum Fact {
         /// What the kernel does with packets to the address.
         #[serde(rename = "type")]
         kind: RouteKind,
-        /// Next hop; `None` if the address is on the link, or packets do not go out.
+        /// Next hop; null if the address is on the link, or packets do not go out.
         via: Option<IpAddr>,
-        /// Device that packets leave by.
+        /// Device that packets leave by; null if packets do not go out.
         device: Option<String>,
     },
     /// The neighbour entry of an address.
@@ -70,7 +69,7 @@ pub enum Fact {
         address: IpAddr,
         /// Device that the entry is for.
         device: String,
-        /// The entry; `None` if there is none.
+        /// The entry; null if there is none.
         entry: Option<NeighbourEntry>,
     },
     /// The forwarding database entry of a VXLAN device for a MAC address.
@@ -80,7 +79,7 @@ pub enum Fact {
         mac: Mac,
         /// The VXLAN device.
         device: String,
-        /// The entry; `None` if there is none.
+        /// The entry; null if there is none.
         entry: Option<FdbEntry>,
     },
     /// The MTU of the packet's path.
@@ -91,10 +90,10 @@ pub enum Fact {
         mtu: u32,
         /// Destination address of the packet.
         to: IpAddr,
-        /// MTU of the route, or the path MTU that the kernel learned, bytes; `None` without
-        /// both.
+        /// MTU of the route, or the path MTU that the kernel learned, bytes; null without
+        /// either.
         route_mtu: Option<u32>,
-        /// Length of the dropped packet, bytes; `None` if it is not known.
+        /// Length of the dropped packet, bytes; null if it is not known.
         packet: Option<u32>,
     },
     /// Whether the kernel checks source addresses (reverse path filter). The greater of the two
@@ -126,7 +125,7 @@ pub enum Fact {
     Chains {
         /// The hook.
         hook: Hook,
-        /// Device of an `ingress` or `egress` hook; `None` for other hooks.
+        /// Device of an `ingress` or `egress` hook; null for other hooks.
         device: Option<String>,
         /// The chains, in the order in which they see packets.
         chains: Vec<Chain>,
@@ -204,7 +203,7 @@ pub enum Fact {
         port: u16,
         /// Connections in the accept queue.
         waiting: u32,
-        /// `net.core.somaxconn`, which limits the accept queue; `None` if it could not be read.
+        /// `net.core.somaxconn`, which limits the accept queue; null if it could not be read.
         somaxconn: Option<u32>,
     },
     /// The UDP socket that is bound to a port.
@@ -213,7 +212,7 @@ pub enum Fact {
         port: u16,
         /// Bytes in the socket's receive buffer.
         unread: u32,
-        /// Packets that the socket has dropped so far; `None` if the counter could not be read.
+        /// Packets that the socket has dropped so far; null if the counter could not be read.
         drops: Option<u64>,
     },
     /// A wrong checksum: its sender and its receiver.
@@ -250,7 +249,7 @@ pub enum RouteKind {
 pub struct NeighbourEntry {
     /// State of the entry.
     pub state: NeighbourState,
-    /// MAC address of the neighbour; `None` if it is not known.
+    /// MAC address of the neighbour; null if it is not known.
     pub mac: Option<Mac>,
 }
 
@@ -281,7 +280,7 @@ pub enum NeighbourState {
 /// A forwarding database entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FdbEntry {
-    /// Address of the remote VTEP; `None` if the entry has none.
+    /// Address of the remote VTEP; null if the entry has none.
     pub remote: Option<IpAddr>,
 }
 
@@ -346,7 +345,7 @@ pub struct Chain {
     pub table: String,
     /// The chain's name.
     pub chain: String,
-    /// Handle of the chain within the table; `None` from older recordings, which lack it.
+    /// Handle of the chain within the table; null from older recordings, which lack it.
     pub handle: Option<u64>,
     /// Priority at the hook: the chain with the lowest value runs first.
     pub priority: i32,

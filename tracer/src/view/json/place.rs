@@ -11,10 +11,17 @@ use tracer_core::{
 /// An observation point by its names.
 #[derive(JsonSchema, Serialize)]
 pub(super) struct Place<'a> {
+    /// Name of the node, as the cluster knows it.
     node: &'a str,
+    /// `host`, or `namespace/name` of the pod whose network namespace it is.
     netns: &'a str,
+    /// Name of the interface within that network namespace.
     interface: &'a str,
+    /// Whether packets come in from the interface or go out through it, as that network namespace
+    /// sees it.
     direction: Direction,
+    /// How the program is attached: `tcx`, `clsact`, `xdp` or `xdp-generic`; `capture` for an
+    /// imported capture.
     hook: &'a str,
 }
 
