@@ -73,13 +73,13 @@ fn freed(skb: u64, location: u64, reason: u32, receiver: u64) -> i32 {
     };
     // Since Linux 6.2, the kernel does not run the program inside of itself. Before, an interrupt
     // that frees a packet would overwrite the scratch memory of the run that it interrupts.
-    if freed.runs.get() {
+    if freed.is_running() {
         maps::count_nested();
         return 0;
     }
-    freed.runs.set(true);
+    freed.set_running(true);
     maps::count_drop(try_freed(freed, skb, location, reason, receiver));
-    freed.runs.set(false);
+    freed.set_running(false);
     0
 }
 

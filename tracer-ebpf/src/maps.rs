@@ -228,7 +228,7 @@ static FREED: PerCpuArray<Freed> = PerCpuArray::with_max_entries(1, 0);
 /// A packet that the kernel frees. The fields are cells for the same reason as in [`Found`].
 pub(crate) struct Freed {
     /// Whether a program is running on this CPU, and uses this element.
-    pub(crate) runs: Cell<bool>,
+    runs: Cell<bool>,
     /// The sk_buff's address, and the address of the call that frees it.
     pub(crate) skb: Cell<u64>,
     pub(crate) location: Cell<u64>,
@@ -253,6 +253,22 @@ pub(crate) struct Freed {
     /// Whether the walk found an innermost packet, which is then in the other scratch memory,
     /// [`Found`].
     pub(crate) located: Cell<bool>,
+}
+
+impl Freed {
+    /// Whether a program is running on this CPU.
+    #[inline(always)]
+    pub(crate) fn is_running(&self) -> bool {
+        self.runs.get()
+    }
+
+    /// Marks the element as in use, or as free.
+    #[inline(always)]
+    pub(crate) fn set_running(&self, runs: bool) {
+        // SAFETY: the pointer is the cell's own. The write is volatile, because a program that
+        // interrupts this one reads it.
+        unsafe { core::ptr::write_volatile(self.runs.as_ptr(), runs) };
+    }
 }
 
 /// The number of bytes of a dropped packet that the program copies at once. They suffice for the
@@ -343,8 +359,8 @@ pub(crate) fn is_wanted(netns: u32) -> bool {
 #[inline(always)]
 pub(crate) fn count_drop(counter: DropCounter) {
     if let Some(counters) = DROP_COUNTERS.get_ptr_mut(0) {
-        // SAFETY: the element belongs to this CPU. On older kernels, a program that interrupts this
-        // one may lose a count.
+        // SAFETY: the element belongs to this CPU, and a run that interrupts this one does not come
+        // here.
         unsafe { (*counters).packets[counter as usize] += 1 };
     }
 }

@@ -106,7 +106,15 @@ fn balanced(
         .iter()
         .filter_map(|outcome| accounting["drops"][outcome].as_u64())
         .sum();
-    assert_eq!(passing + freed, programs.runs()?, "{accounting}");
+    // Before Linux 6.2, the kernel counts runs that the program itself skips, as it is running.
+    let missed = accounting["drops"]["missed"]
+        .as_u64()
+        .context("a counter")?;
+    let (counted, runs) = (passing + freed, programs.runs()?);
+    assert!(
+        counted == runs || counted + missed == runs,
+        "{counted} of {runs}: {accounting}"
+    );
     assert_eq!(accounting["balances"], true, "{accounting}");
     Ok(finished)
 }

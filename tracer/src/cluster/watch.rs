@@ -7,13 +7,7 @@
 //! A watch that expired (410) begins again by itself. While the server does not answer, the
 //! known objects stay, and one message says so.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Debug,
-    mem,
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt::Debug, mem, net::IpAddr, time::Duration};
 
 use futures::{Stream, StreamExt as _, future, stream::select_all};
 use k8s_openapi::{
@@ -154,8 +148,8 @@ impl Watched {
 /// All watches of a follow.
 struct Watches {
     watched: Vec<Watched>,
-    /// Watches to which the server does not answer.
-    silent: BTreeSet<usize>,
+    /// Whether the server does not answer to some watch, as far as is known.
+    is_lost: bool,
 }
 
 impl Watches {
@@ -165,15 +159,15 @@ impl Watches {
         // The list that begins with this event may still fail.
         let begins = matches!(event, Event::Init);
         let changed = self.watched[watch].take(event);
-        let is_back = !begins && self.silent.remove(&watch) && self.silent.is_empty();
+        // A watch that resumes without a change says nothing, so any answer counts.
+        let is_back = !begins && mem::take(&mut self.is_lost);
         (changed, is_back.then_some(Heard::Back))
     }
 
-    /// Notes that the server does not answer to a watch. Returns that, if it answered before.
-    fn lose(&mut self, watch: usize, why: String) -> Option<Heard> {
-        let answered = self.silent.is_empty();
-        self.silent.insert(watch);
-        answered.then_some(Heard::Lost(why))
+    /// Notes that the server does not answer. Returns that, if it answered before.
+    fn lose(&mut self, why: String) -> Option<Heard> {
+        let was_lost = mem::replace(&mut self.is_lost, true);
+        (!was_lost).then_some(Heard::Lost(why))
     }
 }
 
@@ -222,7 +216,7 @@ impl Cluster {
         }
         let mut watches = Watches {
             watched: streams.iter().map(|_| Watched::default()).collect(),
-            silent: BTreeSet::new(),
+            is_lost: false,
         };
         let streams = streams.into_iter().enumerate();
         let mut events =
@@ -231,7 +225,7 @@ impl Cluster {
             Ok(event) => watches.take(index, event),
             Err(error) => {
                 let trouble = self.trouble(error);
-                (false, trouble.and_then(|why| watches.lose(index, why)))
+                (false, trouble.and_then(|why| watches.lose(why)))
             }
         };
         while let Some((index, event)) = events.next().await {
@@ -338,8 +332,6 @@ fn has_code(error: &watcher::Error, code: u16) -> bool {
 mod tests {
     use serde_json::{from_value, json};
 
-    use std::collections::BTreeSet;
-
     use super::{EndpointSlice, Event, Heard, Pod, Seen, Watched, Watches};
 
     fn pod(uid: &str, address: &str, ready: bool) -> Seen {
@@ -368,22 +360,19 @@ mod tests {
 
     /// A list that fails again and again begins again and again.
     #[test]
-    fn a_server_answers_again_once_all_watches_have_an_answer() {
+    fn a_server_answers_again_with_the_first_answer_to_any_watch() {
         let mut watches = Watches {
             watched: vec![Watched::default(), Watched::default()],
-            silent: BTreeSet::new(),
+            is_lost: false,
         };
         let lost = |why: &str| Some(Heard::Lost(why.to_owned()));
-        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        assert_eq!(watches.lose("first".to_owned()), lost("first"));
         assert_eq!(watches.take(0, Event::Init).1, None);
-        assert_eq!(watches.lose(0, "again".to_owned()), None);
-        assert_eq!(watches.lose(1, "too".to_owned()), None);
+        assert_eq!(watches.lose("again".to_owned()), None);
         assert_eq!(watches.take(0, Event::Init).1, None);
-        assert_eq!(watches.take(0, Event::InitDone).1, None);
-        assert_eq!(watches.take(1, Event::Init).1, None);
         assert_eq!(watches.take(1, Event::InitDone).1, Some(Heard::Back));
-        assert_eq!(watches.take(1, Event::Init).1, None);
-        assert_eq!(watches.lose(1, "later".to_owned()), lost("later"));
+        assert_eq!(watches.take(0, Event::InitDone).1, None);
+        assert_eq!(watches.lose("later".to_owned()), lost("later"));
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Agents {
     joining: BTreeMap<String, Option<Look>>,
     /// Nodes where the follow has no end now.
     idle: BTreeSet<String>,
+    /// How long an agent that leaves still runs.
+    departure: Duration,
     /// Time since which no agent runs; `None` while one does.
     alone: Option<Instant>,
 }
@@ -120,6 +122,8 @@ pub(super) enum Heard {
     Batch(Box<Batch>),
     /// The agent is gone, and the session tries to reach it again. The text says why.
     Gone(String),
+    /// The agent was lost while it left its node. The batch says that it has left.
+    Left(Box<Batch>),
     /// Not from an agent: the followed addresses have changed.
     Update(Box<Update>),
     /// Another agent has started; its index follows those of all known agents.
@@ -178,6 +182,7 @@ impl Agents {
             sender,
             joining: BTreeMap::new(),
             idle: BTreeSet::new(),
+            departure: Duration::ZERO,
             alone: None,
         };
         (agents, hellos)
@@ -231,6 +236,12 @@ impl Agents {
             };
             let heard = match sent {
                 Sent::Batch(batch) => Some(Heard::Batch(self.agents[index].take(batch))),
+                // The agent has left meanwhile, or was started twice.
+                Sent::Anew(link, _) if self.agents[index].needs_no_start() => {
+                    tokio::task::spawn_blocking(move || drop(link));
+                    None
+                }
+                Sent::Failed(_) if self.agents[index].stay == Stay::Left => None,
                 Sent::Anew(link, start) => match self.refusal(index, &link.hello) {
                     Some(error) => self.lose(index, Some(error.into()))?,
                     None => {
@@ -359,6 +370,11 @@ impl Agent {
         }
         self.learn(&mut batch);
         batch
+    }
+
+    /// Whether the agent runs, or is not to run.
+    fn needs_no_start(&self) -> bool {
+        self.running || self.stay == Stay::Left
     }
 
     /// Tells the agent to observe other addresses, unless the agent leaves its node.

@@ -21,6 +21,15 @@ pub(crate) trait Work {
     /// See [`Work::take`].
     fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError>;
 
+    /// Notes that an agent was lost while it left its node, as the batch says; only with
+    /// [`Agents::hear`].
+    ///
+    /// # Errors
+    /// See [`Work::take`].
+    fn left(&mut self, _: &mut Agents, _: usize, _: Batch) -> Result<(), SessionError> {
+        Ok(())
+    }
+
     /// Notes a change of the followed addresses; only with [`Agents::hear`].
     ///
     /// # Errors
@@ -101,6 +110,7 @@ async fn until_done(
             heard = agents.next() => match heard? {
                 (agent, Heard::Batch(batch)) => work.take(agents, agent, *batch)?,
                 (agent, Heard::Gone(why)) => work.gone(agent, &why)?,
+                (agent, Heard::Left(batch)) => work.left(agents, agent, *batch)?,
                 (_, Heard::Update(update)) => work.update(agents, *update)?,
                 (_, Heard::Joined(hello)) => work.joined(agents, *hello)?,
                 (_, Heard::Unreached(node, why)) => work.unreached(&node, &why),

@@ -296,6 +296,20 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
         Ok(())
     }
 
+    /// Notes that nothing more comes from an agent's streams, and that their last events may be
+    /// missing.
+    fn end_streams(&mut self, agent: usize) {
+        let time = unix_now();
+        self.record(|recorder| {
+            recorder.gone(agent, time);
+            Ok(())
+        });
+        self.core.take(Record::Gone { agent, time });
+        for stream in self.core.streams_of(agent) {
+            self.awaited[*stream] = false;
+        }
+    }
+
     /// The state of streams that have not ended.
     fn by_stream(&self, what: impl Fn(&Core, usize) -> Option<i64>) -> Vec<(usize, i64)> {
         let streams = 0..self.core.streams();

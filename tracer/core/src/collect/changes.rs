@@ -6,7 +6,7 @@ use super::core::{Core, unix};
 use crate::{
     input::{Change, Gained, OwnersChange},
     journal::Changed,
-    model::{Hello, skew},
+    model::{Hello, Point, skew},
 };
 
 impl Core {
@@ -14,19 +14,36 @@ impl Core {
     pub(super) fn change(&mut self, agent: usize, change: Change) {
         let hello = &mut self.scene.nodes[agent];
         let time = unix(change.time, hello.realtime_offset);
+        if change.leaves {
+            self.ledger.leave(agent, time);
+        }
         if change.begins_anew() {
             self.ledger.back(agent, change.streams, time);
             self.order.add(change.streams, time);
         }
         let (first, later) = (hello.points.len(), hello.drops_later.len());
         hello.change(&change);
+        // Namespaces are not watched for longer than by any clock.
+        let later = if change.leaves {
+            hello.drops_later.len()
+        } else {
+            later
+        };
         put_off(hello, self.skew, first, later);
+        // What an agent finds while it leaves is not observed.
+        let is_observed = |point: &Point| point.until.is_none();
+        let added = if hello.points[first..].iter().any(is_observed) {
+            first..hello.points.len()
+        } else {
+            first..first
+        };
         let changed = Changed {
             time,
             node: agent,
-            points: first..hello.points.len(),
+            points: added,
+            // An agent that is lost while it leaves says so again.
+            leaves: change.leaves && !change.gone.is_empty(),
             gone: change.gone,
-            leaves: change.leaves,
             notes: change.notes,
         };
         if !changed.is_empty() {

@@ -153,15 +153,12 @@ impl Ledger {
     /// in the meantime is missing in the new streams, too, because their points would have
     /// shown it.
     pub(super) fn back(&mut self, agent: usize, streams: usize, time: i64) {
-        let mut missing = time;
-        for stream in &self.agents[agent] {
-            let entry = &mut self.streams[*stream];
-            if let Some(from) = entry.gone.take() {
-                entry.missing(from, time);
-                entry.was_gone.add(from, time);
-                missing = missing.min(from);
-            }
-        }
+        // An agent that had left its node was not gone, and has seen nothing since.
+        let latest = self.latest_streams_of(agent).into_iter();
+        let ended = latest.filter(|stream| self.streams[*stream].ended);
+        let ended = ended.map(|stream| self.streams[stream].told()).min();
+        let from = self.close_gap(agent, time);
+        let missing = from.into_iter().chain(ended).fold(time, i64::min);
         self.begun_at[agent] = self.agents[agent].len();
         self.add(agent, streams, time);
         for stream in self.latest_streams_of(agent) {
@@ -170,6 +167,25 @@ impl Ledger {
             }
         }
         self.takes_all(time);
+    }
+
+    /// Notes that an agent has left its node by `time`: it is not out of reach any more.
+    pub(super) fn leave(&mut self, agent: usize, time: i64) {
+        self.close_gap(agent, time);
+    }
+
+    /// Ends the time for which an agent is gone. Returns since when it was, if it was.
+    fn close_gap(&mut self, agent: usize, time: i64) -> Option<i64> {
+        let mut since = None;
+        for stream in &self.agents[agent] {
+            let entry = &mut self.streams[*stream];
+            if let Some(from) = entry.gone.take() {
+                entry.missing(from, time);
+                entry.was_gone.add(from, time);
+                since = Some(since.map_or(from, |since: i64| since.min(from)));
+            }
+        }
+        since
     }
 
     /// Notes that an agent that started at `time` takes every packet, until it is told the

@@ -102,7 +102,11 @@ impl Case<'_> {
             (point.role, point.direction) == (Role::Veth, Direction::Egress)
         });
         let (node, index, last) = points.next_back()?;
-        (last.until.is_some() && points.all(|(_, _, point)| point.until.is_some()))
+        // Where no agent is any more, interfaces may still be there.
+        let is_watched = self
+            .scene
+            .is_watched(&self.scene.nodes[node].node, self.journey.start());
+        (is_watched && last.until.is_some() && points.all(|(_, _, point)| point.until.is_some()))
             .then_some((node, index))
     }
 

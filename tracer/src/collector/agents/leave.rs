@@ -16,10 +16,6 @@ use crate::clock::agent_now;
 /// its node, and packets to the pod's old address may still be on their way.
 pub(in crate::collector) const LINGER: Duration = Duration::from_secs(30);
 
-/// How long an agent still runs once its points no longer count as observed. After this time,
-/// packets that passed the points before have left the node.
-const DEPARTURE: Duration = Duration::from_secs(2);
-
 /// Whether an agent stays on its node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Stay {
@@ -47,9 +43,11 @@ impl Stay {
 
 impl Agents {
     /// Notes on which nodes the follow has no end now. An agent that had left its node starts again
-    /// if the follow has an end there again.
-    pub(in crate::collector) fn set_idle(&mut self, nodes: BTreeSet<String>) {
+    /// if the follow has an end there again. `departure` is how long an agent still runs once its
+    /// points no longer count as observed: until no journey waits for what passed them before.
+    pub(in crate::collector) fn set_idle(&mut self, nodes: BTreeSet<String>, departure: Duration) {
         self.idle = nodes;
+        self.departure = departure;
         (0..self.agents.len()).for_each(|index| self.consider(index));
     }
 
@@ -76,20 +74,32 @@ impl Agents {
     }
 
     /// Takes the next step of an agent on a node without an end, if the step is due. Returns the
-    /// change of an agent that begins to leave.
+    /// change of an agent that begins to leave, or that is out of reach and not tried again.
     pub(super) fn go_on_leaving(&mut self, index: usize) -> Option<Heard> {
+        let mut others = self.agents.iter().enumerate();
+        let is_last =
+            !others.any(|(other, agent)| other != index && agent.running && !agent.stay.is_over());
+        let departure = self.departure;
         let agent = &mut self.agents[index];
         let node = &agent.hello.node;
         match agent.stay {
-            // For an agent that is out of reach, the wait begins again when the agent is back.
-            Stay::Idle(since) if since.elapsed() >= LINGER && agent.running => {
+            // Without any agent, the follow would end.
+            Stay::Idle(since) if since.elapsed() >= LINGER && is_last => {
+                self.remind(index, LINGER);
+                None
+            }
+            Stay::Idle(since) if since.elapsed() >= LINGER => {
                 info!("{node} has no end of the follow any more: its agent leaves");
                 let batch = agent.leave();
-                agent.stay = Stay::Leaving(Instant::now());
-                self.remind(index, DEPARTURE);
+                if agent.running {
+                    agent.stay = Stay::Leaving(Instant::now());
+                    self.remind(index, departure);
+                } else {
+                    agent.stay = Stay::Left;
+                }
                 Some(Heard::Batch(Box::new(batch)))
             }
-            Stay::Leaving(since) if since.elapsed() >= DEPARTURE => {
+            Stay::Leaving(since) if since.elapsed() >= departure => {
                 agent.stay = Stay::Stopping;
                 if let Some(commands) = &agent.commands {
                     commands.send(Command::Stop);
@@ -107,13 +117,26 @@ impl Agents {
         if agent.stay != Stay::Stopping {
             return false;
         }
+        self.leave_behind(index);
+        true
+    }
+
+    /// Gives up an agent that was lost while it left its node. Returns the change that ends the gap
+    /// in what the agent has seen.
+    pub(super) fn lose_leaving(&mut self, index: usize) -> Batch {
+        let batch = self.agents[index].leave();
+        self.leave_behind(index);
+        batch
+    }
+
+    fn leave_behind(&mut self, index: usize) {
+        let agent = &mut self.agents[index];
         agent.running = false;
         agent.stay = Stay::Left;
         // Dropping the commands waits for the agent's command to end, so another thread does it.
         let commands = agent.commands.take();
         tokio::task::spawn_blocking(move || drop(commands));
         self.consider(index);
-        true
     }
 
     /// Sends [`Sent::Due`] for an agent after this time.

@@ -81,8 +81,13 @@ impl Agents {
         index: usize,
         error: Option<LinkError>,
     ) -> Result<Option<Heard>, SessionError> {
+        if self.agents[index].stay.is_over() {
+            let batch = self.lose_leaving(index);
+            return Ok(Some(Heard::Left(Box::new(batch))));
+        }
         let node = self.agents[index].hello.node.clone();
         let agent = &mut self.agents[index];
+        let is_returning = agent.stay == Stay::Returning;
         let was_running = std::mem::replace(&mut agent.running, false);
         // An agent that comes and goes keeps its long pause.
         if was_running && agent.reached.elapsed() > LONGEST_PAUSE {
@@ -91,6 +96,8 @@ impl Agents {
         let again = agent.again.clone();
         self.alone = match self.agents.iter().any(|agent| agent.running) {
             true => None,
+            // The others have left, or are away themselves.
+            false if is_returning => self.alone,
             false => self.alone.or_else(|| Some(Instant::now())),
         };
         let is_over = self.alone.is_some_and(|since| since.elapsed() >= ALONE);
@@ -104,7 +111,6 @@ impl Agents {
         let agent = &mut self.agents[index];
         let pause = agent.pause;
         agent.pause = (pause * 2).min(LONGEST_PAUSE);
-        let is_returning = agent.stay == Stay::Returning;
         self.reach_again(index, again, pause);
         Ok(if is_returning {
             Some(Heard::Unreached(node, why))

@@ -1,5 +1,7 @@
 //! The work of a session on its agents' messages, and on its timers.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracer_core::{
     input::{Batch, Record},
@@ -37,6 +39,9 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         );
         self.record(|recorder| recorder.batch(agent, &batch));
         let anew = batch.begins_anew();
+        if batch.change.as_ref().is_some_and(|change| change.leaves) {
+            self.away[agent] = false;
+        }
         let (reports, stream) = (batch.report.is_some(), batch.stream);
         let change = batch.change.as_ref();
         let is_masqueraded = !self.plan.masqueraded.is_empty();
@@ -75,16 +80,18 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             "{node} is not watched for now, and what passes there is unknown; trying again: {why}"
         ));
         self.away[agent] = true;
-        let time = unix_now();
-        self.record(|recorder| {
-            recorder.gone(agent, time);
-            Ok(())
-        });
-        self.core.take(Record::Gone { agent, time });
-        for stream in self.core.streams_of(agent) {
-            self.awaited[*stream] = false;
-        }
+        self.end_streams(agent);
         self.after()
+    }
+
+    fn left(
+        &mut self,
+        agents: &mut Agents,
+        agent: usize,
+        batch: Batch,
+    ) -> Result<(), SessionError> {
+        self.end_streams(agent);
+        self.take(agents, agent, batch)
     }
 
     fn update(&mut self, agents: &mut Agents, update: Update) -> Result<(), SessionError> {
@@ -119,7 +126,10 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
             agents.join((place, Start { filter, ..start }));
         }
         if let Some(idle) = idle {
-            agents.set_idle(idle);
+            // As long as journeys wait, by the slowest clock.
+            let hold = self.plan.limits.hold.saturating_add(self.core.skew());
+            let departure = Duration::from_nanos(u64::try_from(hold).unwrap_or_default());
+            agents.set_idle(idle, departure);
         }
         self.after()
     }

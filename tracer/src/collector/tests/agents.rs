@@ -173,22 +173,29 @@ async fn a_session_without_agents_ends_after_some_time() {
     );
 }
 
-/// An agent that the collector can start again, its commands, and the sender to its collector.
-fn one_agent() -> (
+/// How long an agent that leaves still runs.
+const DEPARTURE: Duration = Duration::from_secs(6);
+
+/// Two agents that the collector can start again, the commands of the first one, and the sender to
+/// their collector.
+fn two_agents() -> (
     Agents,
     mpsc::Sender<(usize, Sent)>,
     std_mpsc::Receiver<Command>,
 ) {
-    let hello = beginning().nodes[0].clone();
     let (sender, inbox) = mpsc::channel(4);
     let (line, commands) = std_mpsc::channel();
-    let again = start(&hello.node, [10, 244, 1, 5]);
-    let reached = Reached {
-        again: Some((Place::Exec("false".to_owned()), again)),
-        hello,
-        commands: Box::new(Line(line)),
-    };
-    let (agents, _) = Agents::new(vec![reached], sender.clone(), inbox);
+    let lines = [line, std_mpsc::channel().0];
+    let reached = beginning().nodes.into_iter().zip(lines);
+    let reached = reached.map(|(hello, line)| {
+        let again = start(&hello.node, [10, 244, 1, 5]);
+        Reached {
+            again: Some((Place::Exec("false".to_owned()), again)),
+            hello,
+            commands: Box::new(Line(line)),
+        }
+    });
+    let (agents, _) = Agents::new(reached.collect(), sender.clone(), inbox);
     (agents, sender, commands)
 }
 
@@ -200,10 +207,10 @@ async fn hear_nothing(agents: &mut Agents, long: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
-    let (mut agents, sender, commands) = one_agent();
+    let (mut agents, sender, commands) = two_agents();
     let hello = beginning().nodes[0].clone();
     let idle = BTreeSet::from([hello.node.clone()]);
-    agents.set_idle(idle);
+    agents.set_idle(idle, DEPARTURE);
     let begun = Instant::now();
     let heard = agents.next().await.expect("the follow goes on");
     assert!(begun.elapsed() >= LINGER, "{:?}", begun.elapsed());
@@ -223,7 +230,7 @@ async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
     // The collector does not start the agent again while the node has no end.
     hear_nothing(&mut agents, 2 * LINGER).await;
 
-    agents.set_idle(BTreeSet::new());
+    agents.set_idle(BTreeSet::new(), DEPARTURE);
     let heard = agents.next().await.expect("the follow goes on");
     assert!(matches!(heard, (0, Heard::Unreached(node, _)) if node == hello.node));
     let link = Link {
@@ -250,16 +257,16 @@ async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn one_whose_node_has_an_end_again_in_time_stays() {
-    let (mut agents, sender, commands) = one_agent();
+    let (mut agents, sender, commands) = two_agents();
     let idle = BTreeSet::from([beginning().nodes[0].node.clone()]);
-    agents.set_idle(idle.clone());
+    agents.set_idle(idle.clone(), DEPARTURE);
     hear_nothing(&mut agents, LINGER / 2).await;
-    agents.set_idle(BTreeSet::new());
+    agents.set_idle(BTreeSet::new(), DEPARTURE);
     hear_nothing(&mut agents, LINGER / 4).await;
     // The agent waits for the whole time again.
-    agents.set_idle(idle);
+    agents.set_idle(idle, DEPARTURE);
     hear_nothing(&mut agents, LINGER / 2).await;
-    agents.set_idle(BTreeSet::new());
+    agents.set_idle(BTreeSet::new(), DEPARTURE);
     hear_nothing(&mut agents, 2 * LINGER).await;
     assert_eq!(commands.try_iter().collect::<Vec<_>>(), []);
     // The collector did not tell the agent to stop, so the session loses the agent.
@@ -274,15 +281,15 @@ async fn one_whose_node_has_an_end_again_in_time_stays() {
 /// What an agent finds after it began to leave is about to be detached.
 #[tokio::test(start_paused = true)]
 async fn an_end_that_comes_back_while_an_agent_leaves_is_observed_by_the_next_one() {
-    let (mut agents, sender, commands) = one_agent();
+    let (mut agents, sender, commands) = two_agents();
     let hello = beginning().nodes[0].clone();
-    agents.set_idle(BTreeSet::from([hello.node.clone()]));
+    agents.set_idle(BTreeSet::from([hello.node.clone()]), DEPARTURE);
     let heard = agents.next().await.expect("the follow goes on");
     assert!(matches!(heard, (0, Heard::Batch(_))));
 
     let Start { request, pods, .. } = start(&hello.node, [10, 244, 1, 9]);
     agents.look(&hello.node, &Look { request, pods });
-    agents.set_idle(BTreeSet::new());
+    agents.set_idle(BTreeSet::new(), DEPARTURE);
     let found = Change {
         time: 7,
         points: vec![Point {
@@ -316,4 +323,76 @@ async fn an_end_that_comes_back_while_an_agent_leaves_is_observed_by_the_next_on
         matches!(heard, (0, Heard::Unreached(..))),
         "it is started again"
     );
+}
+
+/// As of a node that was drained and switched off.
+#[tokio::test(start_paused = true)]
+async fn one_that_is_lost_while_it_leaves_is_not_tried_again() {
+    let (mut agents, sender, _commands) = two_agents();
+    let idle = BTreeSet::from([beginning().nodes[0].node.clone()]);
+    agents.set_idle(idle, DEPARTURE);
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Batch(_))));
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    let heard = agents.next().await.expect("the follow goes on");
+    let (0, Heard::Left(batch)) = heard else {
+        panic!("it is left behind");
+    };
+    let change = batch.change.expect("it says so");
+    assert!(
+        change.leaves && change.gone.is_empty(),
+        "its points were gone before"
+    );
+    hear_nothing(&mut agents, 2 * LINGER).await;
+}
+
+/// An agent that is out of reach when its node has no end any more leaves as others do.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_lost_before_it_leaves_is_not_tried_for_ever() {
+    let (mut agents, sender, _commands) = two_agents();
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Gone(_))));
+    let idle = BTreeSet::from([beginning().nodes[0].node.clone()]);
+    agents.set_idle(idle, DEPARTURE);
+    let heard = agents.next().await.expect("the follow goes on");
+    let (0, Heard::Batch(batch)) = heard else {
+        panic!("it leaves");
+    };
+    assert!(batch.change.is_some_and(|change| change.leaves));
+    hear_nothing(&mut agents, 2 * LINGER).await;
+}
+
+/// Without any agent, the follow would end.
+#[tokio::test(start_paused = true)]
+async fn the_last_one_that_runs_stays() {
+    let (mut agents, sender, commands) = two_agents();
+    let hellos = beginning().nodes;
+    let idle = hellos.iter().map(|hello| hello.node.clone());
+    agents.set_idle(idle.collect(), DEPARTURE);
+    let heard = agents.next().await.expect("the follow goes on");
+    let (0, Heard::Batch(batch)) = heard else {
+        panic!("the first one leaves");
+    };
+    assert!(batch.change.is_some_and(|change| change.leaves));
+    hear_nothing(&mut agents, DEPARTURE * 2).await;
+    assert_eq!(commands.try_iter().collect::<Vec<_>>(), [Command::Stop]);
+    assert!(
+        sender.send((0, Sent::Ended)).await.is_ok(),
+        "they are there"
+    );
+    hear_nothing(&mut agents, 4 * LINGER).await;
+    // An end comes back to the first node, and its agent cannot be started: the follow goes on.
+    agents.set_idle(BTreeSet::from([hellos[1].node.clone()]), DEPARTURE);
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * ALONE {
+        let heard = agents.next().await.expect("the follow goes on");
+        assert!(matches!(heard, (0, Heard::Unreached(..))));
+    }
 }

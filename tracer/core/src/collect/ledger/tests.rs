@@ -318,6 +318,33 @@ fn an_agent_that_was_ended_by_somebody_is_gone_as_well() {
     assert_eq!(ledger.latest_streams_of(0), [1]);
 }
 
+#[test]
+fn an_agent_that_has_left_its_node_is_not_gone_and_has_seen_nothing_until_it_is_back() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    ledger.leave(0, 15);
+    ledger.report(0, lost_at(0, 0), 20);
+    ledger.end(0);
+    assert_eq!(ledger.agent_gone(30, 30), None);
+    assert!(!ledger.hops_lost(Where::Anywhere, 30, 30), "nobody was to see them");
+    ledger.back(0, 1, 60);
+    assert_eq!(ledger.agent_gone(30, 30), None);
+    // Its new points did not see what passed meanwhile.
+    assert!(!ledger.hops_lost(Where::Node(0), 10, 19));
+    assert!(ledger.hops_lost(Where::Node(0), 30, 30));
+    assert!(!ledger.hops_lost(Where::Node(0), 61, 100));
+}
+
+#[test]
+fn an_agent_that_is_lost_while_it_leaves_is_gone_until_then() {
+    let mut ledger = Ledger::new(&[hello(1)], 0);
+    ledger.report(0, lost_at(0, 0), 10);
+    ledger.gone(0, 20);
+    ledger.leave(0, 25);
+    assert_eq!([22, 30].map(|at| ledger.agent_gone(at, at)), [Some(0), None]);
+    assert!(ledger.hops_lost(Where::Node(0), 22, 22));
+    assert!(!ledger.hops_lost(Where::Node(0), 26, 100));
+}
+
 /// Reports that were made before their stream began, as of an agent that waited to be
 /// heard, or by a clock that goes back.
 #[test]
