@@ -76,8 +76,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
                 let begin = Instant::now();
                 let clock = |_| i64::try_from(begin.elapsed().as_nanos()).unwrap_or(i64::MAX);
                 let look = look_of_stdout(utc);
-                let text = Text::new(stdout.lock(), look);
-                let view = Condensed::new(text, clock, all(settings));
+                let view = Condensed::new(stdout.lock(), look, clock, all(settings));
                 lines(plan, updates, Compared { view, expectations }).await
             }
             Shape::Text => {

@@ -62,12 +62,11 @@ pub fn run(args: &ReplayArgs) -> Result<Outcome, Failure> {
         Shape::Text if args.shape.is_condensed() => {
             // A second of the recording shows as many lines as a live second.
             let clock = |time| time;
-            let text = Text::of_recording(stdout.lock(), look);
-            let view = Condensed::new(text, clock, ALL.to_owned());
+            let view = Condensed::new(stdout.lock(), look, clock, ALL.to_owned());
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
         Shape::Text => {
-            let view = Text::of_recording(stdout.lock(), look);
+            let view = Text::new(stdout.lock(), look);
             through(&args.files, &mut Compared { view, expectations }, selection)
         }
         Shape::Json => {

@@ -35,8 +35,7 @@ fn pieces(case: &Case, width: usize, journeys: &[(i64, &Judged)]) -> Vec<(i64, S
     let mut all = Vec::new();
     let mut ends = vec![(0, 0)];
     {
-        let text = Text::new(&mut out, look);
-        let mut view = Condensed::new(text, |_| now.get(), ALL.to_owned());
+        let mut view = Condensed::new(&mut out, look, |_| now.get(), ALL.to_owned());
         for (number, (time, judged)) in (1..).zip(journeys) {
             now.set(*time);
             let (mut journey, verdict, parts) = (*judged).clone();
@@ -199,8 +198,7 @@ fn what_was_left_out_is_told_though_nothing_comes_any_more() {
     let case = named("ping");
     let now = Cell::new(0);
     let mut out = Vec::new();
-    let text = Text::new(&mut out, Look::plain());
-    let mut view = Condensed::new(text, |_| now.get(), ALL.to_owned());
+    let mut view = Condensed::new(&mut out, Look::plain(), |_| now.get(), ALL.to_owned());
     let (journey, verdict, parts) = &case.journeys[0];
     for _ in 0..500 {
         let told = view.journey(&case.scene, journey, verdict, parts);

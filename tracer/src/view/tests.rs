@@ -243,25 +243,6 @@ fn nodes_without_a_boot_id_have_a_clock_each() {
 }
 
 #[test]
-fn a_recording_is_not_followed_and_not_ended() {
-    let case = named("ping");
-    let mut out = Vec::new();
-    show(&mut Text::of_recording(&mut out, Look::plain()), &case);
-    let of_recording = String::from_utf8(out).expect("text");
-    let of_follow = text(&case, Look::plain());
-    assert!(
-        of_recording.starts_with("recorded default/web → shop/cart"),
-        "{of_recording}"
-    );
-    assert!(!of_recording.contains("Ctrl-C"), "{of_recording}");
-    assert!(
-        of_follow.starts_with("following default/web → shop/cart"),
-        "{of_follow}"
-    );
-    assert!(of_follow.contains("Ctrl-C ends"), "{of_follow}");
-}
-
-#[test]
 fn times_are_those_of_the_zone_that_is_named() {
     let zone = TimeZone::posix("JST-9").expect("a rule");
     let there = text(&named("ping"), Look::plain().in_zone(zone));

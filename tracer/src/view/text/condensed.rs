@@ -24,7 +24,10 @@ use super::{
     journey, line,
     pace::{FEW, MOST, Pace, SECOND},
 };
-use crate::view::words::{self, grouped};
+use crate::view::{
+    Look,
+    words::{self, grouped},
+};
 
 /// Writes text, but no more than a person can read.
 #[derive(Debug)]
@@ -112,12 +115,12 @@ impl Count {
 }
 
 impl<W: Write, C: FnMut(i64) -> i64> Condensed<W, C> {
-    /// Condenses `text`, at the pace of `clock`. That function gets the Unix time in ns of what is
+    /// Writes to `out`, at the pace of `clock`. That function gets the Unix time in ns of what is
     /// shown, and returns the current time in ns. `all` is a sentence that says how to see what is
     /// left out.
-    pub fn new(text: Text<W>, clock: C, all: String) -> Self {
+    pub fn new(out: W, look: Look, clock: C, all: String) -> Self {
         Self {
-            text,
+            text: Text::new(out, look),
             clock,
             pace: Pace::default(),
             all,

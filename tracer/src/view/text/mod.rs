@@ -38,27 +38,12 @@ const NAMED_NODES: usize = 6;
 pub struct Text<W> {
     out: W,
     look: Look,
-    /// Whether the text is about a recording, not about a follow that runs.
-    is_recorded: bool,
 }
 
 impl<W: Write> Text<W> {
-    /// Writes to `out` what a follow sees while it runs.
+    /// Writes to `out`.
     pub const fn new(out: W, look: Look) -> Self {
-        Self {
-            out,
-            look,
-            is_recorded: false,
-        }
-    }
-
-    /// Writes to `out` what a recording has.
-    pub const fn of_recording(out: W, look: Look) -> Self {
-        Self {
-            out,
-            look,
-            is_recorded: true,
-        }
+        Self { out, look }
     }
 
     fn show(&mut self, flow: Flow) -> io::Result<()> {
@@ -69,7 +54,7 @@ impl<W: Write> Text<W> {
 
 impl<W: Write> View for Text<W> {
     fn started(&mut self, scene: &Scene, started: &Started) -> io::Result<()> {
-        self.show(ready(&self.look, scene, started, self.is_recorded))
+        self.show(ready(&self.look, scene, started))
     }
 
     fn changed(&mut self, scene: &Scene, changed: &Changed) -> io::Result<()> {
@@ -97,7 +82,7 @@ impl<W: Write> View for Text<W> {
 }
 
 /// The description of the follow, and warnings about what may hide packets.
-fn ready(look: &Look, scene: &Scene, started: &Started, is_recorded: bool) -> Flow {
+fn ready(look: &Look, scene: &Scene, started: &Started) -> Flow {
     let mut flow = Flow::new(look.width);
     let palette = look.palette;
     let points: usize = scene.nodes.iter().map(|hello| hello.points.len()).sum();
@@ -110,21 +95,17 @@ fn ready(look: &Look, scene: &Scene, started: &Started, is_recorded: bool) -> Fl
         names.collect::<Vec<_>>().join(", ")
     };
     flow.indent(2);
-    let verb = if is_recorded { "recorded" } else { "following" };
-    flow.words(palette.plain, verb);
+    flow.words(palette.plain, "following");
     flow.words(palette.strong, &format!("{}:", started.follow));
     flow.words(
         palette.plain,
         &format!(
-            "{} on {nodes}; times in {}{}",
+            "{} on {nodes}; times in {};",
             words::count(points, "observation point"),
-            look.zone.name(Moment(started.time)),
-            if is_recorded { "" } else { ";" }
+            look.zone.name(Moment(started.time))
         ),
     );
-    if !is_recorded {
-        flow.put(palette.plain, "Ctrl-C ends");
-    }
+    flow.put(palette.plain, "Ctrl-C ends");
     flow.line();
     for warning in &started.warnings {
         flow.words(palette.odd, "warning:");
