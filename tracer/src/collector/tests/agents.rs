@@ -69,6 +69,10 @@ async fn told(begun: [u8; 4], changed: [u8; 4]) -> Vec<Command> {
         commands: Box::new(Line(line)),
         batches: mpsc::channel(1).1.into(),
     };
+    let ended = sender.send((0, Sent::Ended)).await;
+    assert!(ended.is_ok(), "they are there");
+    let heard = agents.next().await.expect("the follow goes on");
+    assert!(matches!(heard, (0, Heard::Gone(_))));
     let anew = Sent::Anew(Box::new(link), Box::new(old));
     let sent = sender.send((0, anew)).await;
     assert!(sent.is_ok(), "they are there");
