@@ -312,7 +312,7 @@ fn of_an_agent_that_leaves_its_node_is_told_and_no_interface() {
     told.expect("memory");
     assert_eq!(
         String::from_utf8(text).expect("text"),
-        "12:34:58.789 node-b: no longer watched, because no known end of the follow is there\n\n"
+        "12:34:58.789 node-b: no longer watched: no known end of the follow is there\n\n"
     );
 }
 

@@ -24,7 +24,7 @@ pub(super) fn show(look: &Look, scene: &Scene, changed: &Changed) -> Flow {
         flow.line();
     };
     if changed.leaves {
-        say("no longer watched, because no known end of the follow is there");
+        say("no longer watched: no known end of the follow is there");
         flow.line();
         return flow;
     }
