@@ -308,6 +308,15 @@ pub(crate) fn check_stopped(journey: &Value) {
     assert!(kinds.iter().any(|one| kind == one), "{journey:#}");
 }
 
+/// Checks that the programs told of every packet that belongs to the follow.
+pub(crate) fn check_all_told(accounting: &Value) {
+    for counts in [&accounting["packets"], &accounting["drops"]] {
+        for untold in ["ring_full", "rate_limited", "sampled_out", "unparsed"] {
+            assert_eq!(counts[untold], 0, "{accounting}");
+        }
+    }
+}
+
 /// Checks that nothing was lost and that the sums balance.
 pub(crate) fn check_balance(summary: &Value) {
     let accounting = &summary["accounting"];

@@ -13,7 +13,7 @@ use tracer_tests::{
 
 use crate::{
     clean::{ROOM, settled},
-    expected::{check_balance, check_clean, is_late_close, pod},
+    expected::{check_all_told, check_balance, check_clean, is_late_close, pod},
 };
 
 /// The least number of packets, unless `TRACER_PACKETS` is set.
@@ -114,11 +114,7 @@ pub(crate) fn many_packets(lab: &Lab, ends: [&Pod; 2], enough: u64) -> Result<()
     sums.add(lab, ends, &finished.journeys);
     check_balance(&finished.summary);
     let accounting = &finished.summary["accounting"];
-    for counts in [&accounting["packets"], &accounting["drops"]] {
-        for untold in ["ring_full", "rate_limited", "sampled_out", "unparsed"] {
-            assert_eq!(counts[untold], 0, "{accounting}");
-        }
-    }
+    check_all_told(accounting);
     let Sums {
         packets,
         late_closes,

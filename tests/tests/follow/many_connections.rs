@@ -15,7 +15,7 @@ use tracer_tests::{
 
 use crate::{
     clean::ROOM,
-    expected::{check_balance, is_before_start, is_neighbour, pod},
+    expected::{check_all_told, check_balance, is_before_start, is_neighbour, pod},
     services::{check, ends},
 };
 
@@ -95,10 +95,7 @@ fn each_of_many_connections_to_a_service_has_its_endpoint() -> Result<()> {
     let finished = tracer.stop()?;
     assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
     check_balance(&finished.summary);
-    let accounting = &finished.summary["accounting"];
-    for untold in ["ring_full", "rate_limited", "sampled_out", "unparsed"] {
-        assert_eq!(accounting["packets"][untold], 0, "{accounting}");
-    }
+    check_all_told(&finished.summary["accounting"]);
     writeln!(
         stderr(),
         "{connections} connections of {packets} packets: {told:?}"

@@ -9,7 +9,6 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use tracer_core::{
     journal::Selected,
-    model::Direction,
     verdict::{Kind, LatencyOf, LossOf, Place, Stats},
 };
 
@@ -219,23 +218,14 @@ struct Share {
 struct Latency<'a> {
     src: Option<&'a str>,
     dst: Option<&'a str>,
-    from: Option<Point<'a>>,
-    to: Option<Point<'a>>,
+    from: Option<json::Place<'a>>,
+    to: Option<json::Place<'a>>,
     one_clock: bool,
     count: u64,
     p50_ns: u64,
     p90_ns: u64,
     p99_ns: u64,
     max_ns: u64,
-}
-
-#[derive(Serialize)]
-struct Point<'a> {
-    node: &'a str,
-    netns: &'a str,
-    interface: &'a str,
-    direction: Direction,
-    hook: &'a str,
 }
 
 #[derive(Serialize)]
@@ -257,7 +247,7 @@ impl<'a> Latency<'a> {
         let (from, to) = of
             .leg
             .as_ref()
-            .map(|(from, to)| (Point::of(from), Point::of(to)))
+            .map(|(from, to)| (json::Place::named(from), json::Place::named(to)))
             .unzip();
         Self {
             src,
@@ -270,18 +260,6 @@ impl<'a> Latency<'a> {
             p90_ns: latency.value_at_quantile(0.9),
             p99_ns: latency.value_at_quantile(0.99),
             max_ns: latency.max(),
-        }
-    }
-}
-
-impl<'a> Point<'a> {
-    fn of(place: &'a Place) -> Self {
-        Self {
-            node: &place.node,
-            netns: &place.netns,
-            interface: &place.interface,
-            direction: place.direction,
-            hook: &place.hook,
         }
     }
 }

@@ -48,14 +48,24 @@ pub(super) fn is_told(
     Ok(tracer.wait_for(asked, limit).is_ok())
 }
 
+/// Whether a pod with the name of this one is ready within some seconds.
+pub(super) fn is_ready(cluster: &Cluster, pod: &Pod) -> bool {
+    let (ready, name) = ("--for=condition=Ready", format!("pod/{}", pod.name));
+    let wait = ["wait", "-n", &pod.namespace, ready, &name, "--timeout=5s"];
+    cluster.kubectl(wait).is_ok()
+}
+
+/// The node that has none of these pods.
+pub(super) fn third_node(cluster: &Cluster, pods: [&Pod; 2]) -> Result<String> {
+    let mut nodes = cluster.nodes()?.into_iter();
+    let other = nodes.find(|node| pods.iter().all(|pod| pod.node != *node));
+    other.context("there is a third node")
+}
+
 /// Deletes the pod, and waits until a new pod with its name is followed.
 fn replace(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, db: &Pod) -> Result<()> {
     cluster.kubectl(["delete", "pod", "-n", &db.namespace, &db.name])?;
-    cluster.until("its successor is ready", || {
-        let (ready, name) = ("--for=condition=Ready", format!("pod/{}", db.name));
-        let wait = ["wait", "-n", &db.namespace, ready, &name, "--timeout=5s"];
-        Ok(cluster.kubectl(wait).is_ok())
-    })?;
+    cluster.until("its successor is ready", || Ok(is_ready(cluster, db)))?;
     let after = cluster.pod(&db.name, None)?;
     assert_ne!(db.address, after.address);
     cluster.until("its successor is followed", || {
@@ -134,37 +144,23 @@ fn a_pod_moves_to_a_node_that_was_not_watched() -> Result<()> {
     let cluster = Cluster::up()?;
     let web = cluster.pod("web", None)?;
     let db = cluster.pod("db-0", None)?;
-    let nodes = cluster.nodes()?;
-    let other = nodes
-        .iter()
-        .find(|node| ![&web.node, &db.node].contains(node));
-    let other = other.context("there is a third node")?;
+    let other = third_node(&cluster, [&web, &db])?;
     let mut tracer = cluster.tracer()?;
     tracer.args(["follow", "-o", "json", "--src-pod", &web.path()]);
     tracer.args(["--dst-pod", &db.path()]);
-    for node in &nodes {
-        tracer.args(["--agent", &cluster.agent(node, Agents::Netns)?]);
+    for node in cluster.nodes()? {
+        tracer.args(["--agent", &cluster.agent(&node, Agents::Netns)?]);
     }
     let mut tracer = Tracer::start(&mut tracer)?;
     tracer.wait_started(LIMIT)?;
     assert!(is_told(&cluster, &mut tracer, [&web, &db], LIMIT)?);
-    let _placed = Placed::on(&cluster, &db, other)?;
+    let _placed = Placed::on(&cluster, &db, &other)?;
     let watched = format!("{other} is watched from now on");
     let moved = Duration::from_secs(60);
     tracer.wait_for_stderr(|said| said.contains(&watched), moved)?;
-    cluster.until("its successor is ready", || {
-        let wait = [
-            "wait",
-            "-n",
-            "shop",
-            "--for=condition=Ready",
-            "pod/db-0",
-            "--timeout=5s",
-        ];
-        Ok(cluster.kubectl(wait).is_ok())
-    })?;
+    cluster.until("its successor is ready", || Ok(is_ready(&cluster, &db)))?;
     let after = cluster.pod(&db.name, None)?;
-    assert_eq!(&after.node, other);
+    assert_eq!(after.node, other);
     cluster.in_pod(&web, &format!("curl -sS -m 5 {}:8080", after.address))?;
     let arrived = |journey: &Value| {
         let hops = journey["hops"].as_array().into_iter().flatten();

@@ -15,7 +15,7 @@ impl Core {
         let hello = &mut self.scene.nodes[agent];
         let time = unix(change.time, hello.realtime_offset);
         if change.leaves {
-            self.ledger.leave(agent, time);
+            self.ledger.close_gap(agent, time);
         }
         if change.begins_anew() {
             self.ledger.back(agent, change.streams, time);

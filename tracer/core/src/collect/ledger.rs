@@ -169,13 +169,9 @@ impl Ledger {
         self.takes_all(time);
     }
 
-    /// Notes that an agent has left its node by `time`: it is not out of reach any more.
-    pub(super) fn leave(&mut self, agent: usize, time: i64) {
-        self.close_gap(agent, time);
-    }
-
-    /// Ends the time for which an agent is gone. Returns since when it was, if it was.
-    fn close_gap(&mut self, agent: usize, time: i64) -> Option<i64> {
+    /// Notes that an agent is not out of reach any more at `time`, because it is back or has left
+    /// its node. Returns since when it was, if it was.
+    pub(super) fn close_gap(&mut self, agent: usize, time: i64) -> Option<i64> {
         let mut since = None;
         for stream in &self.agents[agent] {
             let entry = &mut self.streams[*stream];

@@ -43,7 +43,7 @@ pub struct Change {
     pub network: Option<Box<Network>>,
     /// Whether the agent leaves the node, because the follow has no end there any more. Then
     /// `gone` has all points.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaves: bool,
     /// What the agent did not find, or what is unusual, one sentence each.
     #[serde(default)]
@@ -85,14 +85,6 @@ impl Change {
 )]
 const fn is_zero(count: &usize) -> bool {
     *count == 0
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
 }
 
 /// Leaves out those new points that get no index after `known` ones.

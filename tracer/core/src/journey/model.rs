@@ -163,15 +163,18 @@ impl Scene {
         (1..self.nodes.len()).all(|node| self.one_clock(0, node))
     }
 
-    /// Whether an agent watches the node with this name at `time`, Unix time, ns. An agent whose
-    /// points are all gone has left.
-    pub(crate) fn is_watched(&self, node: &str, time: i64) -> bool {
-        let agents = self.nodes.iter().enumerate();
-        let mut there = agents.filter(|(_, hello)| hello.node == node);
-        there.any(|(node, hello)| {
-            let mut points = hello.points.iter();
-            hello.points.is_empty() || points.any(|point| time < self.until(node, point))
-        })
+    /// Whether an agent watches its node at `time`, Unix time, ns. An agent whose points are all
+    /// gone has left.
+    pub(crate) fn is_there(&self, node: usize, time: i64) -> bool {
+        let points = &self.nodes[node].points;
+        let mut lasting = points.iter().filter(|point| time < self.until(node, point));
+        points.is_empty() || lasting.next().is_some()
+    }
+
+    /// Whether an agent watches the node with this name at `time`, Unix time, ns.
+    pub(crate) fn is_watched(&self, name: &str, time: i64) -> bool {
+        let mut agents = self.nodes.iter().enumerate();
+        agents.any(|(node, hello)| hello.node == name && self.is_there(node, time))
     }
 
     /// The agent of the node with this name.

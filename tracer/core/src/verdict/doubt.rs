@@ -103,9 +103,7 @@ impl Case<'_> {
         });
         let (node, index, last) = points.next_back()?;
         // Where no agent is any more, interfaces may still be there.
-        let is_watched = self
-            .scene
-            .is_watched(&self.scene.nodes[node].node, self.journey.start());
+        let is_watched = self.scene.is_there(node, self.journey.start());
         (is_watched && last.until.is_some() && points.all(|(_, _, point)| point.until.is_some()))
             .then_some((node, index))
     }

@@ -39,11 +39,9 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         );
         self.record(|recorder| recorder.batch(agent, &batch));
         let anew = batch.begins_anew();
-        if batch.change.as_ref().is_some_and(|change| change.leaves) {
-            self.away[agent] = false;
-        }
         let (reports, stream) = (batch.report.is_some(), batch.stream);
         let change = batch.change.as_ref();
+        let leaves = change.is_some_and(|change| change.leaves);
         let is_masqueraded = !self.plan.masqueraded.is_empty();
         let new_addresses = change.is_some_and(|change| {
             !change.next_hops.is_empty() || (is_masqueraded && !change.local.is_empty())
@@ -54,11 +52,13 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
         if reports {
             self.awaited[self.core.stream(agent, stream)] = false;
         }
+        if anew || leaves {
+            self.away[agent] = false;
+        }
         if anew {
             let node = &self.core.scene().nodes[agent].node;
             (self.notice)(&format!("{node} is watched again"));
             self.unreached.remove(node);
-            self.away[agent] = false;
             self.stalls.grow(self.core.streams(), Instant::now());
             self.silences.grow(self.core.streams(), Instant::now());
             agents.send(&Command::Sample(self.sampling.bound()));

@@ -9,6 +9,7 @@ mod place;
 mod record;
 mod schema;
 
+pub(super) use place::Place;
 pub(crate) use schema::{KINDS as SCHEMAS, write_schema};
 
 use std::io::{self, Write};

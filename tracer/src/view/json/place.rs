@@ -10,7 +10,7 @@ use tracer_core::{
 
 /// An observation point by its names.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Place<'a> {
+pub(in crate::view) struct Place<'a> {
     /// Name of the node, as the cluster knows it.
     node: &'a str,
     /// `host`, or `namespace/name` of the pod whose network namespace it is.
@@ -42,7 +42,8 @@ impl<'a> Place<'a> {
         Self::of(hello, &hello.points[point])
     }
 
-    pub(super) fn named(place: &'a verdict::Place) -> Self {
+    /// A point that sums of recordings name.
+    pub(in crate::view) fn named(place: &'a verdict::Place) -> Self {
         Self {
             node: &place.node,
             netns: &place.netns,

@@ -321,7 +321,7 @@ fn an_agent_that_was_ended_by_somebody_is_gone_as_well() {
 #[test]
 fn an_agent_that_has_left_its_node_is_not_gone_and_has_seen_nothing_until_it_is_back() {
     let mut ledger = Ledger::new(&[hello(1)], 0);
-    ledger.leave(0, 15);
+    ledger.close_gap(0, 15);
     ledger.report(0, lost_at(0, 0), 20);
     ledger.end(0);
     assert_eq!(ledger.agent_gone(30, 30), None);
@@ -339,7 +339,7 @@ fn an_agent_that_is_lost_while_it_leaves_is_gone_until_then() {
     let mut ledger = Ledger::new(&[hello(1)], 0);
     ledger.report(0, lost_at(0, 0), 10);
     ledger.gone(0, 20);
-    ledger.leave(0, 25);
+    ledger.close_gap(0, 25);
     assert_eq!([22, 30].map(|at| ledger.agent_gone(at, at)), [Some(0), None]);
     assert!(ledger.hops_lost(Where::Node(0), 22, 22));
     assert!(!ledger.hops_lost(Where::Node(0), 26, 100));
