@@ -37,6 +37,7 @@ const TOOLS: &[(&str, &str, &str)] = &[
     ("nft", "nftables", "drops, rejects and translates"),
     ("iptables-legacy", "iptables", "the same, as it was before"),
     ("conntrack", "conntrack", "fills the table of connections"),
+    ("ipvsadm", "ipvsadm", "balances load inside the kernel"),
     ("tc", "iproute2", "limits what a device sends"),
     ("bird", "bird2", "routes that come and go with a daemon"),
     (

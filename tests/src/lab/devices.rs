@@ -25,6 +25,17 @@ pub(super) fn kernel_has(add: &str) -> Result<bool> {
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }
 
+/// Whether a command line succeeds in a new network namespace.
+pub(super) fn kernel_runs(line: &str) -> Result<bool> {
+    let ask = || -> Result<bool> {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        let mut words = line.split_whitespace();
+        let mut command = process::command(words.next().context("a command has a name")?);
+        Ok(process::run(command.args(words), "").is_ok())
+    };
+    thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
+}
+
 /// A kernel's release, as `uname -r` prints it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release(pub String);

@@ -121,17 +121,18 @@ fn known(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Translated>> 
     Ok(all)
 }
 
-/// The alternative way without the bridge for a packet to the same node. The bridge passes a packet
-/// to its own device only if it does not know the new destination's neighbour entry yet
-/// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge).
+/// The way of a packet to the same node, without the bridge's own device. The bridge passes a packet
+/// to this device only if it does not know the new destination's neighbour entry yet
+/// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge). With IPVS, all packets to a
+/// Service go to the node itself, and so through this device.
 fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
-    if let [_, (at, bridge, "egress"), _] = &way[..]
-        && lab
-            .nodes
-            .iter()
-            .any(|node| node.name == *at && node.bridge == *bridge)
-    {
-        way.remove(1);
+    let first = way.first().map(|(node, ..)| node.clone());
+    if way.iter().all(|(node, ..)| Some(node) == first.as_ref()) {
+        let is_bridge = |(at, name, _): &Point| {
+            let mut nodes = lab.nodes.iter();
+            nodes.any(|node| node.name == *at && node.bridge == *name)
+        };
+        way.retain(|point| !is_bridge(point));
     }
     way
 }
@@ -250,6 +251,14 @@ fn a_service_by_iptables() -> Result<()> {
 #[test]
 fn a_service_by_nftables() -> Result<()> {
     on_both_nodes(Proxy::Nftables)
+}
+
+#[test]
+fn a_service_by_ipvs() -> Result<()> {
+    if Proxy::Ipvs.is_for_another_kernel()? {
+        return Ok(());
+    }
+    on_both_nodes(Proxy::Ipvs)
 }
 
 /// The follow selects a port by its number, and by its name. The other port is not shown.

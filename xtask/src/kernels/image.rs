@@ -36,6 +36,7 @@ const PROGRAMS: &[&str] = &[
     "ip6tables-legacy",
     "iperf3",
     "iptables-legacy",
+    "ipvsadm",
     "nft",
     "ping",
     "tc",

@@ -95,6 +95,7 @@ const GROUPS: &[&[&str]] = &[
         "endings::killed_it_leaves",
         "clean::the_pods_own",
         "a_vlan_on_the_uplink",
+        "by_ipvs",
     ],
     &[
         "over_ip_in_ip::devices",

@@ -1,7 +1,7 @@
 //! Services of a lab: kube-proxy's rules in each node's namespace, and the objects that kube-proxy
 //! would have read.
 //!
-//! The rules have kube-proxy's own structure, in its modes iptables and nftables, for both IP
+//! The rules have kube-proxy's own structure, in its modes iptables, nftables and IPVS, for both IP
 //! versions. A Service's port has a chain, and so has each endpoint, which is chosen at random.
 //! Some packets are marked and masqueraded: from outside the pods' network, by a node port, or back
 //! to their own source. Packets to a Service without endpoints are rejected. As real nodes do,
@@ -9,6 +9,7 @@
 //! there.
 
 mod iptables;
+mod ipvs;
 mod nftables;
 mod objects;
 
@@ -19,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 
+use super::devices::{is_for_another_kernel, kernel_runs};
 use super::{Lab, Node, Pod};
 use crate::process;
 use crate::rng::Rng;
@@ -35,6 +37,23 @@ pub enum Proxy {
     Iptables,
     /// `--proxy-mode nftables`.
     Nftables,
+    /// `--proxy-mode ipvs`, of Services with cluster IPs.
+    Ipvs,
+}
+
+impl Proxy {
+    /// Whether this kernel does not have what the mode needs, so that a test must leave it to another
+    /// kernel. If so, prints that. Never true where [`MACHINE_VARIABLE`](super::MACHINE_VARIABLE) is
+    /// set.
+    ///
+    /// # Errors
+    /// If the kernel cannot be asked.
+    pub fn is_for_another_kernel(self) -> Result<bool> {
+        match self {
+            Self::Iptables | Self::Nftables => Ok(false),
+            Self::Ipvs => is_for_another_kernel("IPVS", kernel_runs(ipvs::CLEAR)?),
+        }
+    }
 }
 
 /// A port of a Service.
@@ -221,21 +240,21 @@ impl Lab {
     fn program(&self, proxy: Proxy) -> Result<()> {
         for node in &self.nodes {
             self.route_out(node)?;
-            for v6 in [false, true] {
-                if v6 && !self.wiring.carries_v6() {
-                    continue;
-                }
-                match proxy {
-                    Proxy::Iptables => {
+            match proxy {
+                Proxy::Iptables => {
+                    for v6 in self.families() {
                         let program = if v6 { "ip6tables" } else { "iptables" };
                         let line = format!("{program}-nft-restore --wait");
                         node.netns.batch(&line, &iptables::rules(self, node, v6)?)?;
                     }
-                    Proxy::Nftables => {
+                }
+                Proxy::Nftables => {
+                    for v6 in self.families() {
                         let rules = nftables::rules(self, node, v6)?;
                         node.netns.batch("nft -f -", &rules)?;
                     }
                 }
+                Proxy::Ipvs => ipvs::program(self, node)?,
             }
         }
         Ok(())
@@ -270,6 +289,13 @@ impl Lab {
         let pods = pods.filter(|pod| !own_only || self.node_of(pod).name == node.name);
         let gone = service.gone.filter(|gone| gone.is_ipv6() == v6);
         pods.map(|pod| pod.address(v6)).chain(gone).collect()
+    }
+
+    /// The IP versions of the lab: whether each is IPv6.
+    fn families(&self) -> impl Iterator<Item = bool> {
+        [false, true]
+            .into_iter()
+            .filter(|v6| !v6 || self.wiring.carries_v6())
     }
 
     /// The network of all pods, of an IP version: kube-proxy's `--cluster-cidr`.
