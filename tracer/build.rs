@@ -1,4 +1,5 @@
-//! Compiles the kernel programs, so that `tracer` can carry them in itself.
+//! Compiles the kernel programs, so that `tracer` can carry them in itself, with an agent for nodes
+//! if there is one.
 //!
 //! Their compiler, target and flags are other ones than `tracer`'s, so a second
 //! cargo builds them, started by `aya-build`. What that cargo needs in its
@@ -8,16 +9,20 @@
 //! compiler wrote it rather than as a list of warnings.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Output},
 };
 
 use anyhow::{Context as _, Result};
 use aya_build::Package;
+use object::{build::elf, elf::SHT_STRTAB};
 
 #[path = "../xtask/src/toolchain.rs"]
 mod toolchain;
+
+/// Set by whoever has built the agent alone: its path.
+const AGENT: &str = "TRACER_AGENT";
 
 /// Set for the child, to the toolchain's name.
 const CHILD: &str = "TRACER_BUILD_CHILD";
@@ -31,6 +36,11 @@ fn main() -> Result<ExitCode> {
 
 /// The parent: chooses the compiler and passes on what the child has to say.
 fn prepare() -> Result<ExitCode> {
+    take_agent()?;
+    // Agents run on Linux, so another system's client has no kernel programs.
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("linux") {
+        return Ok(ExitCode::SUCCESS);
+    }
     println!("cargo::rerun-if-env-changed={}", toolchain::OVERRIDE);
     // What the programs are made of, besides the sources that aya-build lists.
     for input in ["tracer-common", "Cargo.toml", "Cargo.lock"] {
@@ -69,6 +79,7 @@ fn prepare() -> Result<ExitCode> {
     let stdout = String::from_utf8_lossy(&stdout);
     if status.success() {
         print!("{stdout}");
+        strip(&out_directory()?.join("tracer-ebpf"))?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -82,6 +93,47 @@ fn prepare() -> Result<ExitCode> {
         eprintln!("{}", messages.join("\n"));
     }
     Ok(ExitCode::FAILURE)
+}
+
+fn out_directory() -> Result<PathBuf> {
+    let out = env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?;
+    Ok(PathBuf::from(out))
+}
+
+/// Removes the DWARF sections, which are three quarters of the object. The linker has made BTF of
+/// them, and nobody reads them afterwards.
+fn strip(object: &Path) -> Result<()> {
+    let whole = fs::read(object)?;
+    let mut elf = elf::Builder::read(&*whole)?;
+    for section in &mut elf.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    // LLVM keeps the names of sections among those of symbols, and the builder apart from them.
+    let names = elf.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = elf::SectionData::SectionString;
+    elf.delete_orphans();
+    let mut stripped = Vec::new();
+    elf.write(&mut stripped)?;
+    fs::write(object, stripped).with_context(|| format!("cannot write {}", object.display()))
+}
+
+/// Puts the agent that nodes are given where `link/upload.rs` includes it, or an empty file.
+fn take_agent() -> Result<()> {
+    println!("cargo::rerun-if-env-changed={AGENT}");
+    let taken = out_directory()?.join("agent");
+    match env::var_os(AGENT) {
+        Some(agent) => {
+            println!("cargo::rerun-if-changed={}", Path::new(&agent).display());
+            fs::copy(&agent, &taken)
+                .with_context(|| format!("cannot copy {}", Path::new(&agent).display()))?;
+        }
+        None => fs::write(&taken, [])?,
+    }
+    Ok(())
 }
 
 /// Where cargo builds, whatever the profile and the target.

@@ -28,7 +28,6 @@ use crate::{
     expect::{Compared, Expectations},
     export::{SAVER, Stream},
     link::{self, Place},
-    node::{self, Task},
     store::RecordError,
     terminal::tell,
     view::{self, Condensed, Json, Live, Progress, Shown, Text},
@@ -299,9 +298,8 @@ fn look(plan: &Plan, shape: Shape, utc: bool) -> Result<Outcome, Failure> {
                  run the same with {node}=local on that node"
             ))
         })?;
-        let start = start.clone();
-        let found = node::look(&Task { start, netns })
-            .map_err(|error| Failure::new(format!("{node}: {error}")))?;
+        let found =
+            link::look(netns, start).map_err(|error| Failure::new(format!("{node}: {error}")))?;
         nodes.push((node.clone(), found));
     }
     let mut stdout = io::stdout().lock();

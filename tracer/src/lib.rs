@@ -2,14 +2,23 @@
 //!
 //! The folders follow the data's way; a stage never reaches back.
 //!
-//! packet → kernel program → ring buffer → [`node`] → [`link`] → journeys and
+//! packet → kernel program → ring buffer → `node` → [`link`] → journeys and
 //! verdicts ([`tracer_core`]) → [`view`]; the [`collector`] carries it along.
+//!
+//! Agents run on Linux. On other systems there is everything else: a client whose agents are on
+//! other machines.
 
+#[cfg(target_os = "linux")]
 pub mod agent;
 pub mod cli;
 mod clock;
 pub mod cluster;
 pub mod collector;
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "only agents decode records of the ring buffer")
+)]
+pub(crate) mod decode;
 pub mod drops;
 mod expect;
 pub mod export;
@@ -17,8 +26,10 @@ pub mod follow;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod import;
+pub mod interfaces;
 pub mod inventory;
 pub mod link;
+#[cfg(target_os = "linux")]
 pub mod node;
 pub mod playback;
 pub mod replay;
@@ -32,5 +43,5 @@ pub mod view;
 
 /// 64 bits that nobody can foresee, for keys and for names that must be nobody else's.
 fn random() -> u64 {
-    getrandom::u64().expect("Linux has random numbers")
+    getrandom::u64().expect("the system has random numbers")
 }

@@ -1,8 +1,9 @@
-//! The program as users get it: one file that needs nothing from the machine it runs on.
+//! The programs as users get them: files that need nothing from the machine they run on.
 //!
-//! It is linked statically with musl. If rustup has no musl target, it is linked with the GNU C
-//! library, which resolves names less portably. It has its own profile, because the program that
-//! tests run keeps its symbols.
+//! There are two. `tracer` is what a user copies to where it is needed. The agent alone is what
+//! travels to nodes, and `tracer` has it inside. Both are linked statically with musl. If rustup has
+//! no musl target, they are linked with the GNU C library, which resolves names less portably. They
+//! have their own profile, because the program that tests run keeps its symbols.
 
 use std::{
     env, fs,
@@ -17,15 +18,44 @@ use crate::{
     setup,
 };
 
-/// Builds the program beside the one that tests run, for nodes. Returns its path.
+/// Limit of the agent's size, bytes: it travels to every node of a follow.
+const MOST: u64 = 8_000_000;
+
+/// The variable by which `tracer/build.rs` learns of the agent.
+const AGENT: &str = "TRACER_AGENT";
+
+/// Builds the agent alone beside the program that tests run. Returns its path.
+pub(crate) fn agent_for_tests() -> Result<PathBuf> {
+    let agent = agent()?;
+    let beside = release_binary(&name_of_agent())?;
+    fs::copy(agent, &beside)?;
+    Ok(beside)
+}
+
+/// Builds the agent alone, and prints its path and its size. Returns its path.
 pub(crate) fn agent() -> Result<PathBuf> {
-    let agent = release_binary(&format!("tracer-{}", env::consts::ARCH))?;
-    fs::copy(build()?, &agent)?;
+    let agent = build_one("tracer-agent", &name_of_agent(), None)?;
+    let bytes = fs::metadata(&agent)?.len();
+    ensure!(
+        bytes <= MOST,
+        "the agent has {bytes} bytes, and may have {MOST}: look for what it took in with it"
+    );
     Ok(agent)
 }
 
-/// Builds the program, and prints its path and its size.
-pub(crate) fn build() -> Result<PathBuf> {
+/// Builds the program with the agent inside, and prints its path and its size.
+pub(crate) fn build() -> Result<()> {
+    let agent = agent()?;
+    build_one("tracer", "tracer", Some(&agent)).map(drop)
+}
+
+/// The name under which `tracer` looks for an agent beside itself.
+fn name_of_agent() -> String {
+    format!("tracer-agent-{}", env::consts::ARCH)
+}
+
+/// Builds a binary of the package into `target/dist`, under a name. Returns its path.
+fn build_one(binary: &str, name: &str, agent: Option<&Path>) -> Result<PathBuf> {
     setup::bpf()?;
     let arch = env::consts::ARCH;
     let (target, flags) = match setup::musl(arch) {
@@ -40,26 +70,21 @@ pub(crate) fn build() -> Result<PathBuf> {
     };
     let variable = target.to_uppercase().replace('-', "_");
     let mut build = cargo();
-    build.args([
-        "build",
-        "--profile",
-        "dist",
-        "--package",
-        "tracer",
-        "--bin",
-        "tracer",
-    ]);
-    build.args(["--target", &target]);
+    build.args(["build", "--profile", "dist", "--package", "tracer"]);
+    build.args(["--bin", binary, "--target", &target]);
     if !flags.is_empty() {
         build.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
     }
+    if let Some(agent) = agent {
+        build.env(AGENT, agent);
+    }
     run_shown(&mut build)?;
-    let release = release_binary("tracer")?;
+    let release = release_binary(binary)?;
     let directory = release.ancestors().nth(2).context("it is in a folder")?;
-    let built = directory.join(&target).join("dist/tracer");
+    let built = directory.join(&target).join("dist").join(binary);
     check_alone(&built)?;
     // The program has the same path with either library.
-    let path = directory.join("dist/tracer");
+    let path = directory.join("dist").join(name);
     fs::create_dir_all(directory.join("dist"))?;
     fs::copy(&built, &path)?;
     let megabytes = fs::metadata(&path)?.len() as f64 / 1e6;

@@ -46,9 +46,9 @@ pub(crate) struct Image<'a> {
     pub(crate) made_by: &'a str,
 }
 
-/// Makes the image of tracer, and prints its path and its size.
+/// Makes the image of the agent, and prints its path and its size.
 pub(crate) fn build() -> Result<()> {
-    let program = dist::build()?;
+    let program = dist::agent()?;
     let archive = program.with_file_name(ARCHIVE);
     let name = tracer(&program, &archive)?;
     let megabytes = fs::metadata(&archive)?.len() as f64 / 1e6;
@@ -62,7 +62,7 @@ pub(crate) fn build() -> Result<()> {
 /// The file name of tracer's image, beside the program that the image has.
 pub(crate) const ARCHIVE: &str = "tracer.oci.tar";
 
-/// Makes an image with a static tracer and nothing else, and returns the image's name.
+/// Makes an image with the static agent and nothing else, and returns the image's name.
 ///
 /// The image sets no user: agents load programs and enter namespaces, which takes root.
 pub(crate) fn tracer(program: &Path, archive: &Path) -> Result<String> {
@@ -79,7 +79,7 @@ pub(crate) fn tracer(program: &Path, archive: &Path) -> Result<String> {
         labels: json!({
             "org.opencontainers.image.title": "tracer",
             "org.opencontainers.image.description":
-                "Follows live packets through the kernels of Kubernetes nodes",
+                "The agent of tracer, which follows live packets through the kernels of nodes",
             "org.opencontainers.image.version": version,
             "org.opencontainers.image.licenses": "MIT OR Apache-2.0",
         }),

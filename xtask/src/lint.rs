@@ -1,5 +1,5 @@
 //! Checks of the source before any test runs: its form, import circles, clippy, rustdoc, the
-//! oldest supported compiler, and the dependencies.
+//! client for another system, the oldest supported compiler, and the dependencies.
 //!
 //! The release profile serves here, too: see [`crate::check`].
 
@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     circles,
     command::{cargo, output, run, run_shown, say},
-    setup,
+    elsewhere, setup,
 };
 
 /// The oldest Rust that compiles the workspace, from Cargo.toml.
@@ -27,7 +27,8 @@ const DENIED: [&str; 3] = ["bans", "licenses", "sources"];
 /// Crates whose modules must not import each other in a circle.
 const IN_ORDER: [&str; 3] = ["tracer/src", "tracer/core/src", "tracer-common/src"];
 
-/// Checks formatting, import circles, clippy, docs, the oldest compiler and dependencies.
+/// Checks formatting, import circles, clippy, docs, the client for another system, the oldest
+/// compiler and dependencies.
 pub(crate) fn lint() -> Result<()> {
     setup::bpf()?;
     run_shown(cargo().args(["fmt", "--all", "--check"]))?;
@@ -52,6 +53,7 @@ pub(crate) fn lint() -> Result<()> {
             .args(["doc", "--release", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "-D warnings"),
     )?;
+    elsewhere::check()?;
     oldest_compiler()
 }
 

@@ -16,6 +16,7 @@ mod cluster;
 mod command;
 mod demo;
 mod dist;
+mod elsewhere;
 mod fixtures;
 mod fuzz;
 mod image;
@@ -61,12 +62,13 @@ Examples:
     /// Build tracer as one static file that runs on any distribution: target/dist/tracer
     ///
     /// It is linked with musl, or with the GNU C library where rustup has no target for
-    /// musl. It must run in an empty folder, and its size is told.
+    /// musl. It must run in an empty folder, and its size is told. It has a smaller program
+    /// inside, the agent, for nodes without tracer: target/dist/tracer-agent-ARCH.
     #[command(after_help = "Example:\n  cargo xtask build && target/dist/tracer version")]
     Build,
-    /// Make a container image with tracer and nothing else: target/dist/tracer.oci.tar
+    /// Make a container image with tracer's agent and nothing else: target/dist/tracer.oci.tar
     ///
-    /// Makes an OCI archive of the file that `build` makes, for `tracer follow --agent-image`. The
+    /// Makes an OCI archive of the agent that `build` makes, for `tracer follow --agent-image`. The
     /// image has no shell and no base image, and needs no container engine. The same file makes the
     /// same archive. The command prints the name and the size.
     #[command(after_help = "\
@@ -224,7 +226,7 @@ fn run(task: Task) -> Result<ExitCode> {
                 "all is there; `{toolchain}` builds the kernel programs"
             ));
         }
-        Task::Build => drop(dist::build()?),
+        Task::Build => dist::build()?,
         Task::Image => image::build()?,
         Task::Demo(options) => return demo::run(&options),
         Task::Test { args } => check::test(&args)?,

@@ -73,7 +73,7 @@ fn client(directory: &Path) -> Result<String> {
     fs::create_dir(&client)?;
     let own = client.join("tracer");
     let machine = uname()?.machine().to_string_lossy().into_owned();
-    for path in [&own, &client.join(format!("tracer-{machine}"))] {
+    for path in [&own, &client.join(format!("tracer-agent-{machine}"))] {
         fs::copy(program::binary()?, path)?;
     }
     Ok(own.to_str().context("its path is text")?.to_owned())

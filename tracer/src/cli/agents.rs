@@ -1,15 +1,6 @@
 //! The agents of a follow, and the ends on nodes without an agent.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
-    sync::Arc,
-};
-
-use nix::sys::statfs::{NSFS_MAGIC, statfs};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use super::{
     ends::{End, EndKind},
@@ -84,7 +75,12 @@ pub(super) fn with_pods<'a>(
 type NamespaceId = (u64, u64);
 
 /// Makes sure that an agent's namespace exists.
+#[cfg(target_os = "linux")]
 fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsError> {
+    use std::{fs::File, io, os::unix::fs::MetadataExt as _};
+
+    use nix::sys::statfs::{NSFS_MAGIC, statfs};
+
     let path = path.unwrap_or(Path::new("/proc/thread-self/ns/net"));
     let denied = |source: io::Error| SettingsError::Namespace {
         node: node.to_owned(),
@@ -103,6 +99,12 @@ fn namespace(node: &str, path: Option<&Path>) -> Result<NamespaceId, SettingsErr
         .and_then(|file| file.metadata())
         .map_err(denied)?;
     Ok((file.dev(), file.ino()))
+}
+
+/// Other systems have no network namespaces, and no agents.
+#[cfg(not(target_os = "linux"))]
+fn namespace(node: &str, _: Option<&Path>) -> Result<NamespaceId, SettingsError> {
+    Err(SettingsError::NotLinux(node.to_owned()))
 }
 
 pub(super) fn host_name() -> String {

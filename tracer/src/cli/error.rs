@@ -250,6 +250,13 @@ pub enum SettingsError {
         /// The cause.
         source: io::Error,
     },
+    /// Agents run on Linux only.
+    #[cfg(not(target_os = "linux"))]
+    #[error(
+        "the agent of {0} cannot run here, because agents run on Linux: reach the node with --agent \
+         {0}=ssh:HOST, or leave --agent out on a cluster"
+    )]
+    NotLinux(String),
     /// The file is no namespace.
     #[error(
         "{p}, given for node {node}, is no network namespace: give a file such as /run/netns/NAME or /proc/PID/ns/net",

@@ -56,6 +56,7 @@ pub use selection::selection;
 pub use settings::{Live, Settings};
 pub use values::{AgentSpec, EndName, PodName, PortName, ServiceName};
 
+use self::args::{AgentArguments, AgentCommand};
 use crate::terminal::Lines;
 
 /// The commands of the program.
@@ -167,6 +168,24 @@ pub fn run<P: Program>() -> ExitCode {
         Command::Completions { shell } => {
             let script = complete::script(shell).map_err(Failure::new);
             script.and_then(|script| print(&script))
+        }
+    })
+}
+
+/// Runs the program that has only the agent.
+///
+/// Help ends the process here.
+pub fn run_agent(agent: fn(&AgentArgs) -> Result<Outcome, Failure>) -> ExitCode {
+    let arguments = match AgentArguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(help) if is_help(help.kind()) => help.exit(),
+        Err(refusal) => return error::finish(Err(refusal.into())),
+    };
+    log_to_stderr(arguments.verbose);
+    error::finish(match arguments.command {
+        AgentCommand::Agent(args) => agent(&args),
+        AgentCommand::Version => {
+            print(concat!("tracer ", env!("CARGO_PKG_VERSION"), ", the agent\n").as_bytes())
         }
     })
 }

@@ -15,7 +15,7 @@ use std::{
 
 use network_types::ip::IpProto;
 use tracer_common::{
-    event::{ETHERNET, HASHED, HopEvent, SERVICE_TAG, VLAN, split},
+    event::{EGRESS, ETHERNET, HASHED, HopEvent, INGRESS, SERVICE_TAG, VLAN, XDP, split},
     filter::{ADVERTISEMENT, SOLICITATION},
     hash::mix,
     layers::TunnelKind,
@@ -24,12 +24,12 @@ use tracer_common::{
     walk::is_icmp_error,
 };
 use tracer_core::model::{
-    Arp, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp, Transport,
+    Arp, Direction, Encap, EncapKind, Flags, Hop, Icmp, Mac, Neighbour, Packet, Quote, Tcp,
+    Transport,
 };
 
-use super::hook::At;
-
 pub(crate) use frame::event;
+#[cfg(target_os = "linux")]
 pub(crate) use freed::{RawDrop, freed};
 
 const TCP: u8 = IpProto::Tcp as u8;
@@ -37,6 +37,37 @@ const UDP: u8 = IpProto::Udp as u8;
 const SCTP: u8 = IpProto::Sctp as u8;
 const ICMP: u8 = IpProto::Icmp as u8;
 const ICMP6: u8 = IpProto::Ipv6Icmp as u8;
+
+/// The place at an interface at which a program sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum At {
+    /// At tc, in one direction.
+    Tc(Direction),
+    /// At XDP, for incoming packets.
+    Xdp,
+}
+
+impl At {
+    /// The place for a number in an event ([`tracer_common::event::HopEvent::place`]); `None`
+    /// for other numbers.
+    pub(crate) const fn of(place: u8) -> Option<Self> {
+        match place {
+            INGRESS => Some(Self::Tc(Direction::Ingress)),
+            EGRESS => Some(Self::Tc(Direction::Egress)),
+            XDP => Some(Self::Xdp),
+            _ => None,
+        }
+    }
+
+    /// The place's number in events.
+    pub(crate) const fn place(self) -> u8 {
+        match self {
+            Self::Tc(Direction::Ingress) => INGRESS,
+            Self::Tc(Direction::Egress) => EGRESS,
+            Self::Xdp => XDP,
+        }
+    }
+}
 
 /// Why bytes are no hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,7 +410,7 @@ fn mac(bytes: &[u8], at: usize) -> Result<Mac, Malformed> {
 }
 
 /// Decodes an address of an event: IPv4 is `::ffff:a.b.c.d`.
-pub(super) fn mapped(bytes: [u8; 16]) -> IpAddr {
+pub(crate) fn mapped(bytes: [u8; 16]) -> IpAddr {
     Ipv6Addr::from(bytes).to_canonical()
 }
 

@@ -6,7 +6,7 @@ use tracer_common::{
 };
 use tracer_core::model::{Packet, Transport};
 
-use crate::node::decode::{Malformed, freed, hop};
+use crate::decode::{Malformed, freed, hop};
 
 /// Decodes bytes as they are, and filled up or cut to what a record of hops
 /// and one of drops has.

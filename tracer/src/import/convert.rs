@@ -28,7 +28,7 @@ use super::{
     points::{Layout, Route, Ways},
     survey::Survey,
 };
-use crate::{node::decode::hop_at, store::Writer};
+use crate::{decode::hop_at, store::Writer};
 
 /// How far one file is read ahead of the others, ns.
 const AHEAD: u64 = 100_000_000;

@@ -12,7 +12,7 @@ use tracer_common::{
 use tracer_core::model::{Direction, Mac};
 
 use super::capture::Captured;
-use crate::node::decode::event;
+use crate::decode::event;
 
 /// A kind of link (<https://www.tcpdump.org/linktypes.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,18 +2,21 @@
 
 use std::{io, path::PathBuf};
 
-use super::{pods::PodError, wire::BEGINNING};
-use crate::{node::NodeError, store::TraceError};
+use super::{here::HereError, pods::PodError, wire::BEGINNING};
+use crate::store::TraceError;
 
 /// Why an agent cannot start, or can send no more.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// Error of an agent in this process.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Here(#[from] HereError),
     /// Error of an agent in another process.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The thread that starts the agent has panicked.
+    #[error("cannot start an agent: the thread that started it has panicked")]
+    Panicked,
 }
 
 /// Why a remote agent cannot start, or can send no more.
@@ -57,7 +60,7 @@ pub enum RemoteError {
     /// The machine has no tracer, and none is here that can run there.
     #[error(
         "it has no tracer, and this one cannot run there ({machine}): install tracer there, or put \
-         a static one beside this one, as {} (`cargo xtask build` makes one)",
+         a static agent beside this one, as {} (`cargo xtask build` makes one)",
         beside.display()
     )]
     NoProgram {

@@ -6,6 +6,11 @@
 
 mod clock;
 mod error;
+#[cfg(target_os = "linux")]
+mod here;
+#[cfg(not(target_os = "linux"))]
+#[path = "nowhere.rs"]
+mod here;
 mod pods;
 mod remote;
 mod script;
@@ -28,14 +33,15 @@ use tracer_core::{
     request::{Commander, Start},
 };
 
+#[cfg(target_os = "linux")]
 pub(crate) use self::script::PATIENCE;
 use self::way::Way;
 pub use self::{
     error::{LinkError, RemoteError},
+    here::{HereError, look},
     pods::{PodError, Pods, about_pod},
     way::end_all,
 };
-use crate::node::{self, NodeError, Task};
 
 /// Where an agent runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,13 +97,13 @@ pub struct Link {
 pub struct Batches(Source);
 
 enum Source {
-    Here(mpsc::Receiver<Result<Batch, NodeError>>),
+    Here(mpsc::Receiver<Result<Batch, HereError>>),
     Remote(mpsc::Receiver<Result<Batch, RemoteError>>),
 }
 
 /// Batches from an agent in this process.
-impl From<mpsc::Receiver<Result<Batch, NodeError>>> for Batches {
-    fn from(batches: mpsc::Receiver<Result<Batch, NodeError>>) -> Self {
+impl From<mpsc::Receiver<Result<Batch, HereError>>> for Batches {
+    fn from(batches: mpsc::Receiver<Result<Batch, HereError>>) -> Self {
         Self(Source::Here(batches))
     }
 }
@@ -119,8 +125,8 @@ impl Batches {
 /// [`LinkError`]; then no program stays attached.
 pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
     match place {
-        Place::Local => here(None, start),
-        Place::Netns(path) => here(Some(path.clone()), start),
+        Place::Local => Ok(here::start(None, start)?),
+        Place::Netns(path) => Ok(here::start(Some(path.clone()), start)?),
         Place::Exec(command) => remote(Way::command(command)?, start),
         Place::Ssh(host) => remote(Way::ssh(host)?, start),
         Place::Pod(pods) => remote(Way::pod(pods, start)?, start),
@@ -151,23 +157,6 @@ pub fn prepare(starts: &[(Place, Start)]) -> Result<(), LinkError> {
     let runtime = runtime.map_err(|source| RemoteError::Upload { source })?;
     let prepared = runtime.block_on(pods.prepare(&nodes));
     Ok(prepared.map_err(RemoteError::from)?)
-}
-
-fn here(netns: Option<PathBuf>, start: &Start) -> Result<Link, LinkError> {
-    let task = Task {
-        start: start.clone(),
-        netns,
-    };
-    let node::Agent {
-        hello,
-        commands,
-        batches,
-    } = node::start(&task)?;
-    Ok(Link {
-        hello,
-        commands,
-        batches: batches.into(),
-    })
 }
 
 fn remote(way: Way, start: &Start) -> Result<Link, LinkError> {

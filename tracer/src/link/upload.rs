@@ -3,9 +3,10 @@
 //! A shell on the machine runs a `script`, which says whether it needs the program.
 
 use std::{
+    borrow::Cow,
     env, fs,
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use ring::digest::{SHA256, digest};
@@ -18,6 +19,9 @@ use super::{
 
 /// Limit of output before the script's lines, bytes.
 const MOST: usize = 1 << 16;
+
+/// The agent alone, which `cargo xtask build` puts into the program for users; else empty.
+const AGENT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/agent"));
 
 /// The outcome of a script.
 pub(super) enum Opened {
@@ -44,17 +48,16 @@ pub(super) fn open(
         }
         match line.strip_prefix(WANTED) {
             Some(machine) => {
-                let program = Program::for_machine(machine, own)?;
-                let bytes = fs::read(&program.0).map_err(failed)?;
-                let hash: String = digest(&SHA256, &bytes)
+                let program = for_machine(machine, AGENT, env::current_exe)?;
+                let hash: String = digest(&SHA256, &program)
                     .as_ref()
                     .iter()
                     .map(|byte| format!("{byte:02x}"))
                     .collect();
-                let megabytes = bytes.len() as f64 / 1e6;
+                let megabytes = program.len() as f64 / 1e6;
                 info!("{node}: has no tracer, and is given one of {megabytes:.1} MB");
-                writeln!(input, "{} {hash}", bytes.len())
-                    .and_then(|()| input.write_all(&bytes))
+                writeln!(input, "{} {hash}", program.len())
+                    .and_then(|()| input.write_all(&program))
                     .and_then(|()| input.flush())
                     .map_err(failed)?;
             }
@@ -80,38 +83,35 @@ fn line(input: &mut impl Read, most: usize) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// A program that a machine can run without any other file.
-struct Program(PathBuf);
-
-impl Program {
-    /// The program for a machine, by its name in `uname -m`: the file beside this program that
-    /// is named after the machine, or this program itself.
-    fn for_machine(
-        machine: &str,
-        own: impl Fn() -> io::Result<PathBuf>,
-    ) -> Result<Self, RemoteError> {
-        let own = own().map_err(|source| RemoteError::Upload { source })?;
-        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let beside = own.with_file_name(format!("tracer-{machine}"));
-        if !machine.is_empty() && machine.chars().all(is_name) && beside.is_file() {
-            return Ok(Self(beside));
-        }
-        if runs_on(&own, machine).unwrap_or(false) {
-            return Ok(Self(own));
-        }
-        Err(RemoteError::NoProgram {
-            machine: machine.to_owned(),
-            beside,
-        })
+/// The program for a machine, by its name in `uname -m`: the file beside this program that is
+/// named after the machine, the agent in this program, or this program itself.
+fn for_machine(
+    machine: &str,
+    agent: &'static [u8],
+    own: impl Fn() -> io::Result<PathBuf>,
+) -> Result<Cow<'static, [u8]>, RemoteError> {
+    let failed = |source| RemoteError::Upload { source };
+    let own = own().map_err(failed)?;
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let beside = own.with_file_name(format!("tracer-agent-{machine}"));
+    if !machine.is_empty() && machine.chars().all(is_name) && beside.is_file() {
+        return fs::read(&beside).map(Cow::Owned).map_err(failed);
     }
-}
-
-fn own() -> io::Result<PathBuf> {
-    env::current_exe()
+    if runs_on(agent, machine) {
+        return Ok(Cow::Borrowed(agent));
+    }
+    let whole = fs::read(&own).map_err(failed)?;
+    if runs_on(&whole, machine) {
+        return Ok(Cow::Owned(whole));
+    }
+    Err(RemoteError::NoProgram {
+        machine: machine.to_owned(),
+        beside,
+    })
 }
 
 /// Whether an ELF file is for a machine, and is linked statically.
-fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
+fn runs_on(file: &[u8], machine: &str) -> bool {
     /// Offsets in the 64-bit ELF header, little endian (`elf.h`).
     const MACHINE: usize = 18;
     const PROGRAMS: usize = 32;
@@ -120,7 +120,6 @@ fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
     /// Type of a segment that names a dynamic linker.
     const PT_INTERP: u32 = 3;
 
-    let file = fs::read(path)?;
     let bytes = |at: usize, count| file.get(at..).and_then(|rest| rest.get(..count));
     let number = |at, count| {
         let bytes = bytes(at, count)?.iter().rev();
@@ -142,7 +141,7 @@ fn runs_on(path: &Path, machine: &str) -> io::Result<bool> {
         let needs_others = kinds.any(|kind| kind.is_none_or(|kind| kind == PT_INTERP as usize));
         Some(is_elf && number(MACHINE, 2)? == wanted && !needs_others)
     };
-    Ok(answer().unwrap_or(false))
+    answer().unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -169,22 +168,32 @@ mod tests {
         let directory = env::temp_dir().join(format!("tracer-upload-{}", std::process::id()));
         fs::create_dir_all(&directory)?;
         let own = directory.join("tracer");
-        let chosen = |machine: &str| {
-            Program::for_machine(machine, || Ok(own.clone())).map(|program| program.0)
+        let chosen = |machine: &str, agent| {
+            let chosen = for_machine(machine, agent, || Ok(own.clone()));
+            chosen.map(|program| program.len())
         };
-        fs::write(&own, elf(1))?;
-        assert_eq!(chosen("x86_64").ok(), Some(own.clone()));
-        assert!(chosen("aarch64").is_err());
-        assert!(chosen("../x86_64").is_err());
+        let whole = elf(1);
+        fs::write(&own, &whole)?;
+        assert_eq!(chosen("x86_64", &[]).ok(), Some(whole.len()));
+        assert!(chosen("aarch64", &[]).is_err());
+        assert!(chosen("../x86_64", &[]).is_err());
+        // The agent alone travels in place of the whole program.
+        let agent: &[u8] = Vec::leak([elf(1), vec![0; 8]].concat());
+        assert_eq!(chosen("x86_64", agent).ok(), Some(agent.len()));
+        assert!(chosen("aarch64", agent).is_err());
         // A program that needs a dynamic linker, and a truncated one.
         fs::write(&own, elf(3))?;
-        let refusal = chosen("x86_64").expect_err("it may not run there");
-        assert!(refusal.to_string().contains("tracer-x86_64"), "{refusal}");
+        assert_eq!(chosen("x86_64", agent).ok(), Some(agent.len()));
+        let refusal = chosen("x86_64", &[]).expect_err("it may not run there");
+        assert!(
+            refusal.to_string().contains("tracer-agent-x86_64"),
+            "{refusal}"
+        );
         fs::write(&own, &elf(1)[..64])?;
-        assert!(chosen("x86_64").is_err());
-        let beside = directory.join("tracer-aarch64");
+        assert!(chosen("x86_64", &[]).is_err());
+        let beside = directory.join("tracer-agent-aarch64");
         fs::write(&beside, "any")?;
-        assert_eq!(chosen("aarch64").ok(), Some(beside));
+        assert_eq!(chosen("aarch64", agent).ok(), Some(3));
         fs::remove_dir_all(&directory)
     }
 

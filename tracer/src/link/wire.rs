@@ -78,6 +78,7 @@ impl Message {
     ///
     /// # Errors
     /// If the bytes are no message.
+    #[cfg(target_os = "linux")]
     pub(crate) fn of_frame(frame: &[u8]) -> io::Result<Self> {
         Ok(serde_json::from_slice(frame)?)
     }

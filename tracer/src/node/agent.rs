@@ -15,7 +15,7 @@ use tracer_core::model::{Hello, Network, Point};
 
 use super::{
     NodeError, clock,
-    discover::{Changes, Plan, PodNamespace, discover},
+    discover::{Changes, discover},
     drops, hook,
     kernel::hidden_symbols,
     load::load,
@@ -26,6 +26,7 @@ use super::{
     task::Task,
     worker::{self, Batches, Turn, Worker},
 };
+use crate::interfaces::{Plan, PodNamespace};
 use tracer_core::request::{Command, Commander, Watch};
 
 /// Batches that may be on their way to the collector.

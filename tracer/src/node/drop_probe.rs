@@ -25,11 +25,11 @@ use tracer_core::{input::DropReport, model::Freed};
 use super::said;
 use super::{
     NodeError, bpf,
-    decode::{self, RawDrop},
     filter::{self, Armed, map},
     kernel::{Btf, KFREE_SKB, Reasons, Symbols, WITHOUT_REASON, drop_program, hides_its_memory},
     probe::PROGRAMS,
 };
+use crate::decode::{self, RawDrop};
 use tracer_core::request::{Filter, Start, Watch};
 
 /// Records taken off the ring buffer at a time.

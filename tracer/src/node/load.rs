@@ -4,7 +4,7 @@
 
 use tracer_common::config::{Load, PORTS, TunnelPorts};
 
-use super::discover::Plan;
+use crate::interfaces::Plan;
 use tracer_core::request::Start;
 
 /// The globals, which are the same for all programs of a node.

@@ -12,7 +12,6 @@ mod agent;
 mod bpf;
 mod clock;
 mod conntrack;
-pub(crate) mod decode;
 mod drop_probe;
 mod drops;
 mod error;

@@ -4,13 +4,8 @@ use std::borrow::Cow;
 
 use tracer_core::model::{Direction, Point, Role};
 
-use super::{
-    NodeError,
-    discover::{self, PodNamespace},
-    hook,
-    probe::Probe,
-    task::Task,
-};
+use super::{NodeError, hook, probe::Probe, task::Task};
+use crate::interfaces::{self, PodNamespace};
 
 /// The result of attaching to an interface.
 pub(super) struct Attached {
@@ -57,12 +52,12 @@ pub(super) fn attach(
 }
 
 /// A point at an interface of the node's host namespace, before the agent attaches.
-pub(super) fn host_point(interface: &discover::Interface) -> Point {
+pub(super) fn host_point(interface: &interfaces::Interface) -> Point {
     let (role, addresses) = match interface.role {
-        discover::Role::PodVeth => (Role::Veth, &interface.pods),
-        discover::Role::Bridge => (Role::Bridge, &interface.addresses),
-        discover::Role::Overlay => (Role::Overlay, &interface.addresses),
-        discover::Role::Uplink => (Role::Uplink, &interface.addresses),
+        interfaces::Role::PodVeth => (Role::Veth, &interface.pods),
+        interfaces::Role::Bridge => (Role::Bridge, &interface.addresses),
+        interfaces::Role::Overlay => (Role::Overlay, &interface.addresses),
+        interfaces::Role::Uplink => (Role::Uplink, &interface.addresses),
     };
     Point {
         netns: "host".to_owned(),

@@ -35,10 +35,10 @@ use super::said;
 use super::{
     NodeError, clock,
     conntrack::Connections,
-    decode,
     filter::{self, Armed, map},
-    hook::{At, Device, Hooks, XdpLinks},
+    hook::{Device, Hooks, XdpLinks},
 };
+use crate::decode::{self, At};
 use tracer_core::request::{self, Filter, Start};
 
 /// The kernel programs, as `build.rs` built them.

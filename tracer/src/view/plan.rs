@@ -8,10 +8,10 @@ use std::{
 use serde::Serialize;
 
 use super::{Look, json, look::Palette, text::Flow};
-use crate::{collector::Plan, node::discover};
+use crate::{collector::Plan, interfaces};
 
 /// The plan of each agent, with the name of its node.
-type Nodes = [(String, discover::Plan)];
+type Nodes = [(String, interfaces::Plan)];
 
 /// Writes the plan as text for people.
 ///
@@ -157,8 +157,8 @@ struct PodInterface<'a> {
     interface: &'a str,
 }
 
-impl<'a> From<&'a discover::Interface> for Interface<'a> {
-    fn from(found: &'a discover::Interface) -> Self {
+impl<'a> From<&'a interfaces::Interface> for Interface<'a> {
+    fn from(found: &'a interfaces::Interface) -> Self {
         Self {
             interface: &found.name,
             kind: &found.link_kind,

@@ -327,7 +327,7 @@ fn test(
 ) -> Result<()> {
     summary.part("build for the cluster", |_| {
         check::build_with_tests()?;
-        let agent = dist::agent()?;
+        let agent = dist::agent_for_tests()?;
         // A test gives this image to the nodes.
         let archive = agent.with_file_name(crate::image::ARCHIVE);
         crate::image::tracer(&agent, &archive).map(drop)

@@ -1,8 +1,8 @@
-//! What `tracer agent` takes.
+//! What `tracer agent` takes, and the program that has only this command.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 
 use super::WHERE;
 
@@ -25,4 +25,38 @@ pub struct AgentArgs {
     /// Run no agent, but wait until the one that has written FILE has ended
     #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["stdio", "netns", "pid_file"])]
     pub hold: Option<PathBuf>,
+}
+
+/// The agent of tracer, without its other commands.
+///
+/// tracer copies this program to nodes, and runs it there. To follow packets, use the whole tracer,
+/// on any machine that reaches the nodes.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tracer",
+    version,
+    max_term_width = 80,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(in crate::cli) struct AgentArguments {
+    /// Say more on stderr about what is being done; twice for details
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(in crate::cli) verbose: u8,
+
+    #[command(subcommand)]
+    pub(in crate::cli) command: AgentCommand,
+}
+
+/// The commands of the program that has only the agent.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum AgentCommand {
+    /// Run an agent on this node, for a follow on another machine
+    ///
+    /// Commands come in on standard input, records go out on standard output. The agent listens on no
+    /// port. When its input closes, it detaches all programs and ends.
+    Agent(AgentArgs),
+
+    /// Show the version
+    Version,
 }

@@ -1,6 +1,6 @@
 //! Reaches agents: at first, again after they were cut off, and on nodes that had none.
 
-use std::{io, thread, time::Duration};
+use std::{thread, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -21,7 +21,6 @@ use crate::{
     clock::agent_now,
     collector::SessionError,
     link::{self, Batches, Link, LinkError, Place, RemoteError},
-    node::NodeError,
 };
 
 impl Agents {
@@ -213,11 +212,7 @@ pub(super) fn start_one(
     // It is no error if nobody waits any more.
     thread::spawn(move || drop(sender.send(link::start(&place, &request))));
     async {
-        let link = started.await.unwrap_or_else(|_| {
-            let source = io::Error::other("the thread that started it has panicked");
-            let what = "start an agent";
-            Err(NodeError::System { what, source }.into())
-        });
+        let link = started.await.unwrap_or(Err(LinkError::Panicked));
         (start, link)
     }
 }

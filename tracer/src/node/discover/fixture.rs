@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr, path::PathBuf};
 
 use super::{
-    DiscoverError, Plan, Remote, Request, Role, Router, Vxlan,
+    DiscoverError, Remote, Request, Router,
     attributes::Mac,
     link::Link,
     namespaces::{PodLink, Search},
@@ -13,6 +13,7 @@ use super::{
     table::{FdbEntry, Host, Neighbour},
     underlay,
 };
+use crate::interfaces::{Plan, Role, Vxlan};
 
 pub(super) const BRIDGE: u32 = 5;
 pub(super) const VETH: u32 = 6;

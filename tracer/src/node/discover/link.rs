@@ -8,10 +8,8 @@ use netlink_packet_route::link::{
     LinkAttribute, LinkFlags, LinkHeader, LinkLayerType, LinkXdp,
 };
 
-use super::{
-    Vxlan,
-    attributes::{Mac, attributes},
-};
+use super::attributes::{Mac, attributes};
+use crate::interfaces::Vxlan;
 
 /// The size of `struct ifinfomsg`, before the attributes.
 const HEADER: usize = 16;

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use tracer_core::model::{Device, EncapKind, Mac, Tunnel, Way};
 
-use super::{Interface, Plan, PodNamespace, Role, link::Link, route::Hop, table::Host};
+use super::{link::Link, route::Hop, table::Host};
+use crate::interfaces::{Interface, Plan, PodNamespace, Role};
 
 /// A plan under construction, with its snapshot.
 pub(super) struct Draft<'a> {

@@ -14,13 +14,14 @@
 use std::net::IpAddr;
 
 use super::{
-    DiscoverError, PodNamespace, Request, Role, Router,
+    DiscoverError, Request, Router,
     attributes::Mac,
     namespaces::{PodLink, Search},
     plan::Draft,
     route::Route,
     table::Host,
 };
+use crate::interfaces::{PodNamespace, Role};
 
 /// Finds the pods of a request, and those remotes that are on this node.
 ///
@@ -247,9 +248,10 @@ mod tests {
     use tracer_core::model::{Device, Mac};
 
     use super::super::{
-        DiscoverError, Remote, Role,
+        DiscoverError, Remote,
         fixture::{BRIDGE, Node, POD_MAC, POD_SIDE, UPLINK, VETH, found, ip, only_pod},
     };
+    use crate::interfaces::Role;
 
     #[test]
     fn a_silent_pod_is_found_by_its_own_interface() {

@@ -20,11 +20,12 @@ use std::net::IpAddr;
 use tracer_core::{model::is_opaque, request::OUTSIDE};
 
 use super::{
-    DiscoverError, Remote, Role, Router,
+    DiscoverError, Remote, Router,
     link::Link,
     plan::Draft,
     route::{Hop, Route},
 };
+use crate::interfaces::Role;
 
 /// Finds the overlay devices and uplinks towards one remote, unless it is on this node.
 pub(super) fn locate(

@@ -3,11 +3,11 @@
 use tracer_core::model::{Device, EncapKind, Mac, Tunnel, Way};
 
 use super::{
-    Role, Vxlan,
     fixture::{Node, TUNNEL, UPLINK, found, ip, pod_side_and},
     ipsec::Policy,
     route::Route,
 };
+use crate::interfaces::{Role, Vxlan};
 
 #[test]
 fn below_a_vlan_or_a_bond_the_devices_are_uplinks_too() {

@@ -18,9 +18,9 @@ use std::{io, os::fd::BorrowedFd};
 
 use aya::{programs::SchedClassifier, util::KernelVersion};
 use nix::net::if_::if_nametoindex;
-use tracer_common::event::{EGRESS, INGRESS, XDP};
 
-use super::{NodeError, bpf, discover::Interface};
+use super::{NodeError, bpf};
+use crate::interfaces::Interface;
 use clsact::Clsact;
 use tcx::Links;
 use tracer_core::model::{Direction, Foreign};
@@ -109,37 +109,6 @@ pub(super) enum Hooks {
 pub(super) struct Device<'a> {
     pub(super) name: &'a str,
     pub(super) index: u32,
-}
-
-/// The place at an interface at which a program sees packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum At {
-    /// At tc, in one direction.
-    Tc(Direction),
-    /// At XDP, for incoming packets.
-    Xdp,
-}
-
-impl At {
-    /// The place for a number in an event ([`tracer_common::event::HopEvent::place`]); `None`
-    /// for other numbers.
-    pub(crate) const fn of(place: u8) -> Option<Self> {
-        match place {
-            INGRESS => Some(Self::Tc(Direction::Ingress)),
-            EGRESS => Some(Self::Tc(Direction::Egress)),
-            XDP => Some(Self::Xdp),
-            _ => None,
-        }
-    }
-
-    /// The place's number in events.
-    pub(crate) const fn place(self) -> u8 {
-        match self {
-            Self::Tc(Direction::Ingress) => INGRESS,
-            Self::Tc(Direction::Egress) => EGRESS,
-            Self::Xdp => XDP,
-        }
-    }
 }
 
 /// Whether a link is still attached to an interface. The link itself is asked, which takes

@@ -18,10 +18,12 @@ use tracer_core::{
 };
 
 use super::{Device, is_attached, is_ours};
-use crate::node::{
-    bpf,
-    discover::{self, Interface, Plan},
-    rtnetlink::{Kernel, Link},
+use crate::{
+    interfaces::{Interface, Plan, Role},
+    node::{
+        bpf,
+        rtnetlink::{Kernel, Link},
+    },
 };
 
 /// `BPF_XDP` (include/uapi/linux/bpf.h).
@@ -156,7 +158,7 @@ pub(in crate::node) fn choose(
 
 /// Why XDP is observed nowhere although it was requested, if nothing else says why.
 pub(in crate::node) fn nowhere(observed: &[Interface]) -> String {
-    let is_uplink = |one: &&Interface| one.role == discover::Role::Uplink;
+    let is_uplink = |one: &&Interface| one.role == Role::Uplink;
     observed.iter().find(is_uplink).map_or_else(
         || {
             "XDP is not observed: the follow passes no uplink here; name interfaces, as in \
@@ -202,7 +204,7 @@ pub(in crate::node) fn foresee(wanted: &request::Xdp, plan: &mut Plan) {
             name,
             kind: &interface.link_kind,
             l2: interface.l2,
-            is_uplink: interface.role == discover::Role::Uplink,
+            is_uplink: interface.role == Role::Uplink,
         };
         let choice = choose(wanted, candidate).map(|choice| {
             let why = whose(interface.ifindex, interface.xdp);

@@ -12,10 +12,13 @@ use tracer_core::{
 };
 
 use super::Probe;
-use crate::node::{
-    NodeError, clock,
-    filter::{self, map},
-    hook::{self, At, Candidate, Device},
+use crate::{
+    decode::At,
+    node::{
+        NodeError, clock,
+        filter::{self, map},
+        hook::{self, Candidate, Device},
+    },
 };
 
 /// The closers of tc and XDP, each with the program array that makes tail calls possible.

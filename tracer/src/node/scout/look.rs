@@ -7,11 +7,14 @@ use tracer_core::{input::Change, model::Network};
 use tracing::warn;
 
 use super::{OTHERS, PodWorker, Search, Stopped};
-use crate::node::{
-    discover::{Plan, discover_again},
-    drops, points,
-    source::{Found, PodNamespace},
-    worker::Hand,
+use crate::{
+    interfaces::Plan,
+    node::{
+        discover::discover_again,
+        drops, points,
+        source::{Found, PodNamespace},
+        worker::Hand,
+    },
 };
 
 impl Search {

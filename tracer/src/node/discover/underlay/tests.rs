@@ -1,7 +1,7 @@
-use super::super::{
-    Role,
-    fixture::{BRIDGE, Node, POD_SIDE, TUNNEL, UPLINK, VETH, VTEP_MAC, found, ip, pod_side_and},
+use super::super::fixture::{
+    BRIDGE, Node, POD_SIDE, TUNNEL, UPLINK, VETH, VTEP_MAC, found, ip, pod_side_and,
 };
+use crate::interfaces::Role;
 
 #[test]
 fn flannel_between_nodes() {
