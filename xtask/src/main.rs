@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod beside;
 mod check;
 mod ci;
 mod circles;
@@ -152,8 +153,15 @@ Examples:
         task: cluster::Task,
     },
     /// Measure: ns per packet, throughput, start and exit (root)
-    #[command(after_help = "Example:\n  cargo xtask bench")]
+    #[command(after_help = "\
+Examples:
+  cargo xtask bench
+  cargo xtask bench -- cost
+  cargo xtask bench --beside -- events    in turn with the version that the bounds name")]
     Bench {
+        /// Measure in turn with the version that the bounds name, and print the ratios
+        #[arg(long)]
+        beside: bool,
         /// For the benchmark
         #[arg(last = true)]
         args: Vec<String>,
@@ -234,7 +242,11 @@ fn run(task: Task) -> Result<ExitCode> {
         Task::Kernels(options) => kernels::run(&options)?,
         Task::Machines(options) => kernels::nodes::run(&options)?,
         Task::Cluster { task } => cluster::run(&task)?,
-        Task::Bench { args } => check::bench(&args)?,
+        Task::Bench { beside: true, args } => beside::bench(&args)?,
+        Task::Bench {
+            beside: false,
+            args,
+        } => check::bench(&args)?,
         Task::Soak(options) => soak::run(&options)?,
         Task::Fuzz(options) => fuzz::run(&options)?,
         Task::Mutants(options) => mutants::run(&options)?,
