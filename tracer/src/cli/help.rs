@@ -378,6 +378,7 @@ EXIT CODES
 pub(super) const SCHEMA: &str = "\
 EXAMPLES
   tracer schema tracer.journey/2 > journey.schema.json
+  tracer schema tracer.stats/1 > stats.schema.json
   tracer schema | jq '.\"$defs\" | keys'
 
   docs/json.md says what each field means.";

@@ -92,7 +92,7 @@ pub struct BundleArgs {
 /// The arguments of `tracer schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Print only the schema of lines with this `schema`, such as tracer.journey/2; default: all
+    /// Print only the schema of this kind, such as tracer.journey/2 or tracer.stats/1; default: all
     #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SCHEMAS))]
     pub kind: Option<String>,
 }
