@@ -41,6 +41,12 @@ pub struct ExportArgs {
     /// Write several files into the new folder OUT
     #[arg(long, value_enum, value_name = "BY")]
     pub split: Option<Split>,
+
+    /// Write a Wireshark profile into the folder OUT.profile: columns for the point and the
+    /// verdict, colours by verdict, and no retransmissions where one packet passes several points
+    /// (pcapng)
+    #[arg(long, conflicts_with = "split")]
+    pub profile: bool,
 }
 
 /// What `--format` can be.
