@@ -1,4 +1,4 @@
-//! `tracer schema`: what lines of JSON are like, for programs.
+//! `tracer schema`: what lines and documents of JSON are like, for programs.
 
 use std::io;
 

@@ -1,4 +1,5 @@
-//! Completion with names from a cluster: it neither waits for long, nor asks for a password.
+//! Completion with names from a cluster or a file: it neither waits for long, nor asks for a
+//! password.
 
 use std::{
     fs,
@@ -22,18 +23,30 @@ use crate::{
 /// Less than the tests below would wait for, and much more than a user waits.
 const SOON: Duration = Duration::from_secs(60);
 
-/// An API server that has one object of each kind, called `web-1`.
+/// An API server that has one object of each kind and namespace, called `KINDS` in the default
+/// namespace and without a namespace, otherwise `NAMESPACE-KINDS`.
 fn server() -> Result<String> {
     fn answer(stream: TcpStream) -> Result<()> {
         let mut input = BufReader::new(stream);
         let mut line = String::new();
+        input.read_line(&mut line)?;
+        // GET /apis/apps/v1/namespaces/shop/deployments?limit=500 HTTP/1.1
+        let path = line.split(['?', ' ']).nth(1).context("a path")?;
+        let mut parts = path.rsplit('/');
+        let kinds = parts.next().context("a kind")?;
+        let name = match (parts.next(), parts.next()) {
+            (Some(namespace), Some("namespaces")) if namespace != "default" => {
+                format!("{namespace}-{kinds}")
+            }
+            _ => kinds.to_owned(),
+        };
         while input.read_line(&mut line)? > 0 && line != "\r\n" {
             line.clear();
         }
         let object = json!({
             "apiVersion": "meta.k8s.io/v1",
             "kind": "PartialObjectMetadata",
-            "metadata": {"name": "web-1"},
+            "metadata": {"name": name},
         });
         let list = json!({
             "apiVersion": "meta.k8s.io/v1",
@@ -85,16 +98,14 @@ fn kubeconfig(directory: &Path, server: &str, mode: &str, script: &str) -> Resul
     Ok(kubeconfig.to_str().context("a path of text")?.to_owned())
 }
 
-/// The pods that completion offers for a kubeconfig. Checks that completion is quick.
+/// The pods that completion offers for a kubeconfig.
 fn offers(kubeconfig: &str) -> Result<String> {
-    let words = [
-        "tracer",
-        "follow",
-        "--kubeconfig",
-        kubeconfig,
-        "--src-pod",
-        "",
-    ];
+    completes(&["--kubeconfig", kubeconfig, "--src-pod", ""])
+}
+
+/// What completion offers for the last word of a follow. Checks that completion is quick.
+fn completes(words: &[&str]) -> Result<String> {
+    let words = [&["tracer", "follow"], words].concat();
     let begun = Instant::now();
     let offered = bash_offers(&words)?.join(" ");
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
@@ -110,7 +121,86 @@ fn a_server_that_never_answers_is_not_waited_for() -> Result<()> {
         "status": {"token": "t"}}'"#;
     let ask = |server: &str| offers(&kubeconfig(directory.path(), server, "Never", token)?);
     assert_eq!(ask(&silent)?, "");
-    assert_eq!(ask(&server()?)?, "web-1 web-1/");
+    assert_eq!(ask(&server()?)?, "pods namespaces/");
+    Ok(())
+}
+
+#[test]
+fn ends_are_completed_from_the_cluster() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let token = r#"echo '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": "t"}}'"#;
+    let kubeconfig = kubeconfig(directory.path(), &server()?, "Never", token)?;
+    for (word, offered) in [
+        ("p", "pod/"),
+        ("n", "node/ namespaces:"),
+        ("pod/", "pod/pods"),
+        ("deployment/", "deployment/deployments"),
+        ("shop:deploy/", "shop:deploy/shop-deployments"),
+        ("statefulset/", "statefulset/statefulsets"),
+        ("shop:ds/sh", "shop:ds/shop-daemonsets"),
+        ("replicaset/", "replicaset/replicasets"),
+        ("svc/", "svc/services"),
+        ("node/", "node/nodes"),
+        ("shop:node/", ""),
+        ("secret/", ""),
+        ("10.244.1.0/", ""),
+    ] {
+        let words = ["--kubeconfig", &kubeconfig, "--dst", word];
+        assert_eq!(completes(&words)?, offered, "{word}");
+    }
+    let words = ["--kubeconfig", &kubeconfig, "-n", "shop", "--src", "sts/"];
+    assert_eq!(completes(&words)?, "sts/shop-statefulsets");
+    // Kinds need no cluster.
+    let words = ["--kubeconfig", "/nowhere", "--src", "d"];
+    assert_eq!(completes(&words)?, "deployment/ daemonset/");
+    Ok(())
+}
+
+#[test]
+fn names_are_completed_from_an_objects_file() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let objects = directory.path().join("objects.json");
+    let object = |kind: &str, namespace: &str, name: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {},
+            "status": {},
+        })
+    };
+    let mut node = object("Node", "", "node-a");
+    node["metadata"] = json!({"name": "node-a"});
+    let items = [
+        node,
+        object("Pod", "default", "web"),
+        object("Pod", "shop", "cart"),
+        object("Pod", "shop", "db"),
+        object("Service", "shop", "cart"),
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    fs::write(&objects, list.to_string())?;
+    let objects = objects.to_str().context("a path of text")?;
+    for (words, offered) in [
+        (&["--src-pod", ""][..], "web default/ shop/"),
+        (&["--src-pod", "shop/c"], "shop/cart"),
+        (&["-n", "shop", "--src-pod", "d"], "db default/"),
+        (&["--dst-service", "shop/"], "shop/cart"),
+        (&["-n", "sh"], "shop"),
+        (&["--dst", ""], "pod/ service/ node/ default: shop:"),
+        (&["--dst", "shop:pod/"], "shop:pod/cart shop:pod/db"),
+        (&["--dst", "node/"], "node/node-a"),
+        // A follow with an objects file has no workloads.
+        (&["--dst", "deployment/"], ""),
+    ] {
+        let words = [&["--inventory", objects], words].concat();
+        assert_eq!(completes(&words)?, offered, "{words:?}");
+    }
+    for missing in ["/nowhere/objects.yaml", "-", "/dev/stdin"] {
+        let words = ["--inventory", missing, "--src-pod", ""];
+        assert_eq!(completes(&words)?, "", "{missing}");
+    }
     Ok(())
 }
 
@@ -159,12 +249,13 @@ echo '{{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential
     ] {
         let kubeconfig = kubeconfig(place, &server, mode, &script)?;
         terminal.type_text(&format!(
-            "tracer follow --kubeconfig {kubeconfig} --src-pod web"
+            "tracer follow --kubeconfig {kubeconfig} --src-pod po"
         ))?;
         terminal.press(&["Tab"])?;
         // The shell reads on after the completion.
         terminal.type_text(last)?;
-        let offered = if is_run { "web-1" } else { "web" };
+        // A space follows the only candidate.
+        let offered = if is_run { "pods " } else { "po" };
         terminal.wait_for(&format!("--src-pod {offered}{last}"))?;
         assert_eq!(ran.exists(), is_run, "{mode}");
         assert!(!asked.exists(), "{mode}");

@@ -168,6 +168,21 @@ fn arguments_that_do_not_fit_are_refused() -> Result<()> {
             1,
             "cannot write /nowhere/at/all",
         ),
+        (
+            &["-f", "html", "--profile", "-o", "x"],
+            2,
+            "only pcapng has a profile",
+        ),
+        (
+            &["-f", "pcapng", "--profile"],
+            2,
+            "name the file with -o FILE",
+        ),
+        (
+            &["-f", "pcapng", "--profile", "--split", "point", "-o", "x"],
+            2,
+            "cannot be used with",
+        ),
         (&["-f", "parquet"], 2, "name it with -o FOLDER"),
         (
             &["-f", "parquet", "--split", "point", "-o", "x"],

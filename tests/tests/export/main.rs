@@ -22,7 +22,9 @@ mod live;
 mod parquet;
 // Captures, read by tshark.
 mod pcapng;
-// The schema of JSON lines.
+// The profile beside a capture, read by tshark.
+mod profile;
+// The schema of JSON lines and documents.
 mod schema;
 
 use std::{

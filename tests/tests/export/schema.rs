@@ -1,4 +1,4 @@
-//! The output of `tracer schema`, checked against lines of recordings.
+//! The output of `tracer schema`, checked against lines and documents of recordings.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -35,6 +35,30 @@ fn lines_of_recordings_are_as_their_schemas_say() -> Result<()> {
             journeys += u32::from(is_journey);
         }
         ensure!(journeys > 0, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn documents_of_recordings_are_as_their_schemas_say() -> Result<()> {
+    let recordings = ["clean", "nft-forward-far-drop-4", "udp-no-listener-4"];
+    for (kind, args) in [
+        ("tracer.stats/1", &["stats"][..]),
+        ("tracer.stats/1", &["stats", "--group-by", "pod,leg,reason"]),
+        ("tracer.stats/1", &["stats", "--where", "verdict:dropped"]),
+        ("tracer.contents/1", &["show"]),
+    ] {
+        let schema: Value = serde_json::from_str(&printed(&["schema", kind])?)?;
+        let validator = jsonschema::validator_for(&schema)?;
+        for name in recordings {
+            let recording = fixture(name);
+            let args = [args, &["-o", "json", &recording]].concat();
+            let document: Value = serde_json::from_str(&printed(&args)?)?;
+            if let Some(wrong) = validator.iter_errors(&document).next() {
+                anyhow::bail!("{args:?}: {wrong:?}");
+            }
+            ensure!(document["schema"] == kind, "{document}");
+        }
     }
     Ok(())
 }

@@ -248,8 +248,8 @@ EXIT CODES
 /// The end of the help of `tracer export`.
 pub(super) const EXPORT: &str = "\
 EXAMPLES
-  tracer export trace.arrows --format pcapng -o trace.pcapng
-  wireshark trace.pcapng
+  tracer export trace.arrows --format pcapng -o trace.pcapng --profile
+  WIRESHARK_CONFIG_DIR=trace.pcapng.profile wireshark trace.pcapng
 
   Dropped packets, each with its reason:
     tracer export trace.arrows --format pcapng --where verdict:dropped \\
@@ -378,6 +378,7 @@ EXIT CODES
 pub(super) const SCHEMA: &str = "\
 EXAMPLES
   tracer schema tracer.journey/2 > journey.schema.json
+  tracer schema tracer.stats/1 > stats.schema.json
   tracer schema | jq '.\"$defs\" | keys'
 
   docs/json.md says what each field means.";

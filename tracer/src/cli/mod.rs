@@ -109,7 +109,7 @@ pub trait Program {
     /// See [`Program::follow`].
     fn bundle(args: &BundleArgs) -> Result<Outcome, Failure>;
 
-    /// Prints the schema of JSON lines.
+    /// Prints the schema of JSON lines and documents.
     ///
     /// # Errors
     /// See [`Program::follow`].

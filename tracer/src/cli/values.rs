@@ -2,6 +2,7 @@
 //!
 //! clap puts the argument's name before the sentence and ends the program with exit code 2.
 
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -10,10 +11,8 @@ use std::{fmt, net::IpAddr, str::FromStr, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use tracer_common::event::MAX_SNAPLEN;
 
-use crate::{
-    inventory::{Pods, Workload},
-    link::Place,
-};
+pub(super) use self::kind::{Kind, split};
+use crate::{inventory::Pods, link::Place};
 
 /// A side of a follow, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -147,11 +146,7 @@ impl FromStr for EndName {
         if let Ok(network) = text.parse::<IpNet>() {
             return Ok(Self::Network(network.trunc()));
         }
-        // In `service/cart:80`, the part before the colon is no namespace.
-        let (namespace, object) = match text.split_once(':') {
-            Some((namespace, object)) if !namespace.contains('/') => (Some(namespace), object),
-            _ => (None, text),
-        };
+        let (namespace, object) = split(text);
         if let Some((key, _)) = object.split_once('=')
             && !key.trim_end_matches('!').is_empty()
             && namespace.is_none_or(is_name)
@@ -175,28 +170,26 @@ impl FromStr for EndName {
                     .to_owned(),
             );
         }
-        if matches!(kind, "pod" | "po" | "pods") {
-            return pod_name(namespace, name)
-                .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned());
-        }
-        if matches!(kind, "service" | "svc" | "services") {
-            return service_name(namespace, name).ok_or_else(|| {
+        match Kind::named(kind) {
+            Some(Kind::Pod) => pod_name(namespace, name)
+                .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned()),
+            Some(Kind::Service) => service_name(namespace, name).ok_or_else(|| {
                 "no service is called so; give [NAMESPACE:]service/NAME[:PORT]".to_owned()
-            });
-        }
-        if matches!(kind, "node" | "no" | "nodes") && namespace.is_none() && is_name(name) {
-            return Ok(Self::Node(name.to_owned()));
-        }
-        match Workload::named(kind) {
-            Some(workload) if is_name(name) && namespace.is_none_or(is_name) => Ok(Self::Group {
-                namespace: namespace.map(str::to_owned),
-                pods: Pods::Of(workload, name.to_owned()),
             }),
-            Some(workload) => Err(format!(
+            Some(Kind::Node) if namespace.is_none() && is_name(name) => {
+                Ok(Self::Node(name.to_owned()))
+            }
+            Some(Kind::Of(workload)) if is_name(name) && namespace.is_none_or(is_name) => {
+                Ok(Self::Group {
+                    namespace: namespace.map(str::to_owned),
+                    pods: Pods::Of(workload, name.to_owned()),
+                })
+            }
+            Some(Kind::Of(workload)) => Err(format!(
                 "no {kind} is called so; give [NAMESPACE:]{}/NAME",
                 workload.name()
             )),
-            None => Err(format!(
+            Some(Kind::Node) | None => Err(format!(
                 "objects of the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"

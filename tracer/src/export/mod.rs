@@ -22,7 +22,12 @@ use std::{
 use tracer_core::journal::View;
 
 pub use self::bundle::run as bundle;
-use self::{html::Html, output::Output, parquet::Parquet, pcapng::Pcapng};
+use self::{
+    html::Html,
+    output::Output,
+    parquet::Parquet,
+    pcapng::{Pcapng, profile},
+};
 pub(crate) use self::{kept::SAVER, pcapng::Stream};
 use crate::{
     cli::{ExportArgs, Failure, Format, Outcome, selection},
@@ -36,27 +41,8 @@ use crate::{
 /// # Errors
 /// [`Failure`], in one sentence.
 pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
+    check(args)?;
     let to_stdout = stdio::is_dash(&args.output);
-    if args.split.is_some() && args.format != Format::Pcapng {
-        return Err(Failure::Syntax(
-            "only pcapng can be split: leave out --split, or give --format pcapng".to_owned(),
-        ));
-    }
-    if args.split.is_some() && to_stdout {
-        return Err(Failure::Syntax(
-            "--split makes a folder of files: name it with -o FOLDER".to_owned(),
-        ));
-    }
-    if to_stdout && args.format == Format::Parquet {
-        return Err(Failure::Syntax(
-            "parquet is a folder of files: name it with -o FOLDER".to_owned(),
-        ));
-    }
-    if to_stdout && args.format.is_binary() && io::stdout().is_terminal() {
-        return Err(Failure::Other(
-            "this format is binary and not for a terminal: name a file with -o FILE".to_owned(),
-        ));
-    }
     let folder = args.split.is_some() || args.format == Format::Parquet;
     let made = if folder {
         Output::folder_at(&args.output)
@@ -107,7 +93,36 @@ pub fn run(args: &ExportArgs) -> Result<Outcome, Failure> {
     output
         .publish()
         .map_err(|error| unwritten(&args.output, error))?;
+    if args.profile {
+        let folder = profile::beside(&args.output);
+        profile::write(&folder).map_err(|error| unwritten(&folder, error))?;
+    }
     replayed.outcome()
+}
+
+/// Refuses options that do not fit together.
+fn check(args: &ExportArgs) -> Result<(), Failure> {
+    let to_stdout = stdio::is_dash(&args.output);
+    let is_pcapng = args.format == Format::Pcapng;
+    let wrong = if args.split.is_some() && !is_pcapng {
+        "only pcapng can be split: leave out --split, or give --format pcapng"
+    } else if args.split.is_some() && to_stdout {
+        "--split makes a folder of files: name it with -o FOLDER"
+    } else if args.profile && !is_pcapng {
+        "only pcapng has a profile: leave out --profile, or give --format pcapng"
+    } else if args.profile && to_stdout {
+        "--profile makes a folder beside the file: name the file with -o FILE"
+    } else if to_stdout && args.format == Format::Parquet {
+        "parquet is a folder of files: name it with -o FOLDER"
+    } else {
+        if to_stdout && args.format.is_binary() && io::stdout().is_terminal() {
+            return Err(Failure::Other(
+                "this format is binary and not for a terminal: name a file with -o FILE".to_owned(),
+            ));
+        }
+        return Ok(());
+    };
+    Err(Failure::Syntax(wrong.to_owned()))
 }
 
 /// Replays recordings into a view.

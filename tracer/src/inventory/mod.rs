@@ -12,6 +12,7 @@
 mod api;
 mod error;
 mod group;
+mod names;
 mod objects;
 mod read;
 mod sentence;

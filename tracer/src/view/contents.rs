@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -108,7 +109,7 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
 pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()> {
     let head = &contents.head;
     let nodes = head.nodes.iter().zip(&contents.hops).zip(&contents.drops);
-    let document = Document {
+    let recording = Recording {
         schema: "tracer.contents/1",
         trace: SCHEMA,
         version: &head.version,
@@ -122,7 +123,7 @@ pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()
         ended: contents.ended.map(Moment),
         cut: contents.cut,
         nodes: nodes
-            .map(|((hello, hops), drops)| Node {
+            .map(|((hello, hops), drops)| Agent {
                 node: &hello.node,
                 points: hello.points.len(),
                 snaplen: hello.snaplen,
@@ -134,34 +135,59 @@ pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()
         addresses: head.owners.len(),
         warnings: &head.warnings,
     };
-    out.write_all(&json::line(&document)?)
+    out.write_all(&json::line(&recording)?)
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The document `tracer.contents/1`: the contents of a file, without any packet.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Recording<'a> {
+    /// Kind and version of the document.
+    #[schemars(extend("const" = "tracer.contents/1"))]
     schema: &'static str,
+    /// Kind and version of the file.
     trace: &'static str,
+    /// Version of tracer that wrote the file.
     version: &'a str,
+    /// What tracer followed, in words for people.
     follow: &'a str,
+    /// 16 hexadecimal digits, the same in all files of a recording, and in no other.
     recording: String,
+    /// Number of this file in the recording, from 0.
     piece: u32,
+    /// Size of the file, in bytes.
     bytes: u64,
+    /// Time of the first hop or drop in the file; null if there is none.
     first: Option<Moment>,
+    /// Time of the last hop or drop in the file; null if there is none.
     last: Option<Moment>,
+    /// Time from which all points were observed; null if they never were.
     armed: Option<Moment>,
+    /// When the recording ended; null if it continues in another file, or was cut.
     ended: Option<Moment>,
+    /// Whether the file ends in the middle.
     cut: bool,
-    nodes: Vec<Node<'a>>,
+    /// The agents, one per node.
+    nodes: Vec<Agent<'a>>,
+    /// Number of batches of all agents.
     batches: u64,
+    /// Number of known addresses of pods, nodes and Services.
     addresses: usize,
+    /// What may have hidden packets, one sentence each.
     warnings: &'a [String],
 }
 
-#[derive(Serialize)]
-struct Node<'a> {
+/// An agent, and what it saw.
+#[derive(JsonSchema, Serialize)]
+struct Agent<'a> {
+    /// Name of the node, as the cluster knows it.
     node: &'a str,
+    /// Number of the agent's observation points.
     points: usize,
+    /// Number of each frame's first bytes that the agent captured, so that the file holds payload;
+    /// 0 without captured bytes.
     snaplen: u32,
+    /// Number of packets that passed the points.
     hops: u64,
+    /// Number of packets that the node's kernel freed.
     drops: u64,
 }

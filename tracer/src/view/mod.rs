@@ -21,6 +21,7 @@ pub(crate) mod outcome;
 pub(crate) mod places;
 mod plan;
 mod progress;
+mod schema;
 mod selected;
 mod stats;
 mod text;
@@ -47,15 +48,14 @@ mod words_tests;
 pub use contents::{contents_json, contents_text};
 pub use drops::{DropScene, DropView};
 pub use json::Json;
-pub(crate) use json::{
-    SCHEMAS, drop_json, drop_known_by, evidence_json, facts_json, hop_json, write_schema,
-};
+pub(crate) use json::{drop_json, drop_known_by, evidence_json, facts_json, hop_json};
 pub(crate) use live::{Clock, Course, Speed, Travels, Wish};
 pub use live::{Kept, Live, Saver, Shown};
 pub use look::Look;
 pub(crate) use moment::Moment;
 pub use plan::{plan_json, plan_text};
 pub use progress::Progress;
+pub(crate) use schema::{SCHEMAS, write_schema};
 pub use stats::{stats_json, stats_text};
 pub(crate) use text::doubts;
 pub use text::{Condensed, Text};

@@ -148,24 +148,45 @@ fn keys(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-#[test]
-fn what_is_written_is_documented() {
+/// Documents of each kind: with all values, and with null for each value that may be missing.
+pub(super) fn documents() -> Vec<String> {
     let mut out = Vec::new();
     let selected = Selected {
         query: "verdict:dropped".to_owned(),
         matching: 1,
         of: 2,
     };
-    let stats = sums("dropped", EVERYTHING, |_, _| {});
-    stats_json(&mut out, &stats, Some(&selected)).expect("memory");
-    contents_json(&mut out, &contents()).expect("memory");
+    for (name, grouping, selected) in [
+        ("ping", EVERYTHING, None),
+        ("dropped", EVERYTHING, Some(&selected)),
+        ("ping", Grouping::default(), None),
+        ("dropped", Grouping::default(), None),
+    ] {
+        let stats = sums(name, grouping, |_, _| {});
+        stats_json(&mut out, &stats, selected).expect("memory");
+    }
+    let never = Contents {
+        span: None,
+        armed: None,
+        ended: None,
+        ..contents()
+    };
+    for contents in [contents(), never] {
+        contents_json(&mut out, &contents).expect("memory");
+    }
+    let out = String::from_utf8(out).expect("text");
+    out.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_written_is_documented() {
     let document = include_str!("../../../docs/json.md");
     let sections: BTreeMap<&str, &str> = document
         .split("\n## ")
         .filter_map(|section| section.split_once('\n'))
         .collect();
-    for line in String::from_utf8(out).expect("text").lines() {
-        let value: Value = serde_json::from_str(line).expect("JSON");
+    for line in documents() {
+        let value: Value = serde_json::from_str(&line).expect("JSON");
         let schema = value["schema"].as_str().expect("its name");
         let section = sections
             .get(schema)

@@ -6,6 +6,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracer_core::{
     journal::Selected,
@@ -174,7 +175,7 @@ pub fn stats_json(
     stats: &Stats,
     selected: Option<&Selected>,
 ) -> io::Result<()> {
-    let document = Document {
+    let sums = Sums {
         schema: "tracer.stats/1",
         r#where: selected.map(Where::new),
         journeys: stats
@@ -196,48 +197,87 @@ pub fn stats_json(
             .map(|(of, journeys)| Loss::of(of, *journeys))
             .collect(),
     };
-    out.write_all(&json::line(&document)?)
+    out.write_all(&json::line(&sums)?)
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The document `tracer.stats/1`: recordings, summed up.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct Sums<'a> {
+    /// Kind and version of the document.
+    #[schemars(extend("const" = "tracer.stats/1"))]
     schema: &'static str,
+    /// With `--where`, how many journeys the sums cover; otherwise null.
     r#where: Option<Where<'a>>,
+    /// Numbers of journeys by verdict, for the verdicts that occur.
     journeys: Vec<Share>,
+    /// Latencies of each leg; without legs in `--group-by`, of the whole way of packets that were
+    /// delivered.
     latency: Vec<Latency<'a>>,
+    /// Journeys that were not delivered.
     losses: Vec<Loss<'a>>,
 }
 
-#[derive(Serialize)]
+/// How many journeys had a verdict.
+#[derive(JsonSchema, Serialize)]
 struct Share {
+    /// Kind of the verdict.
     verdict: Kind,
+    /// Number of journeys.
     journeys: u64,
 }
 
-#[derive(Serialize)]
+/// Latencies of a leg, or of the whole way.
+#[derive(JsonSchema, Serialize)]
 struct Latency<'a> {
+    /// Source of the packets: `namespace/name` of a pod, else an address; null if `--group-by` has
+    /// no `pod`.
     src: Option<&'a str>,
+    /// Destination of the packets, as in `src`.
     dst: Option<&'a str>,
+    /// First point of the leg; null for the whole way.
     from: Option<json::Place<'a>>,
+    /// Last point of the leg; null for the whole way.
     to: Option<json::Place<'a>>,
+    /// Whether both times come from one clock. If not, negative spans are left out, and the others
+    /// are as exact as the two clocks agree.
     one_clock: bool,
+    /// Number of packets.
     count: u64,
+    /// Time that half of the packets took at most, in ns, with three significant figures.
     p50_ns: u64,
+    /// Time that 90 % of the packets took at most, in ns, with three significant figures.
     p90_ns: u64,
+    /// Time that 99 % of the packets took at most, in ns, with three significant figures.
     p99_ns: u64,
+    /// Time that all packets took at most, in ns, with three significant figures.
     max_ns: u64,
 }
 
-#[derive(Serialize)]
+/// Journeys that were not delivered, of one kind.
+#[derive(JsonSchema, Serialize)]
 struct Loss<'a> {
+    /// Kind of the verdict.
     verdict: Kind,
+    /// Source of the packets: `namespace/name` of a pod, else an address; null if `--group-by` has
+    /// no `pod`.
     src: Option<&'a str>,
+    /// Destination of the packets, as in `src`.
     dst: Option<&'a str>,
+    /// Node whose kernel dropped the packets; null if no kernel did, or if `--group-by` has no
+    /// `leg`.
     node: Option<&'a str>,
+    /// `host`, or `namespace/name` of the pod in whose network namespace the drop was; null as
+    /// `node` is.
     netns: Option<&'a str>,
+    /// Interface of the drop; null as `node` is, and if the kernel no longer knows the interface.
     interface: Option<&'a str>,
+    /// The kernel's name of the drop reason, or the verdict's cause if no kernel dropped the
+    /// packets; null if `--group-by` has no `reason`, and if no cause is known.
     reason: Option<&'a str>,
+    /// Kernel function that freed the packets; null if no kernel did, or if `--group-by` has no
+    /// `reason`.
     function: Option<&'a str>,
+    /// Number of journeys.
     journeys: u64,
 }
 

@@ -41,6 +41,12 @@ pub struct ExportArgs {
     /// Write several files into the new folder OUT
     #[arg(long, value_enum, value_name = "BY")]
     pub split: Option<Split>,
+
+    /// Write a Wireshark profile into the folder OUT.profile: columns for the point and the
+    /// verdict, colours by verdict, and no retransmissions where one packet passes several points
+    /// (pcapng)
+    #[arg(long, conflicts_with = "split")]
+    pub profile: bool,
 }
 
 /// What `--format` can be.
@@ -92,7 +98,7 @@ pub struct BundleArgs {
 /// The arguments of `tracer schema`.
 #[derive(Debug, Args)]
 pub struct SchemaArgs {
-    /// Print only the schema of lines with this `schema`, such as tracer.journey/2; default: all
+    /// Print only the schema of this kind, such as tracer.journey/2 or tracer.stats/1; default: all
     #[arg(value_name = "KIND", value_parser = PossibleValuesParser::new(SCHEMAS))]
     pub kind: Option<String>,
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::inventory::Workload;
 
 fn end(text: &str) -> Result<EndName, String> {
     text.parse()

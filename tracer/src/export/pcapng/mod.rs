@@ -13,6 +13,7 @@ mod interfaces;
 mod merged;
 mod names;
 mod packets;
+pub(super) mod profile;
 mod stream;
 
 use std::{fs::File, io, path::PathBuf};

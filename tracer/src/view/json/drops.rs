@@ -21,7 +21,7 @@ use crate::view::{DropScene, DropView, moment::Moment};
 
 /// The line `tracer.drops_started/1`: from here on, tracer sees drops.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Started<'a> {
+pub(in crate::view) struct Started<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.drops_started/1"))]
     schema: &'static str,
@@ -56,7 +56,7 @@ impl<'a> Node<'a> {
 
 /// The line `tracer.drop/2`: packets of one kind that a kernel dropped.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Drop<'a> {
+pub(in crate::view) struct Drop<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.drop/2"))]
     schema: &'static str,
@@ -124,7 +124,7 @@ struct Encap {
 
 /// The line `tracer.drops_summary/1`: the sums at the end.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Summary {
+pub(in crate::view) struct Summary {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.drops_summary/1"))]
     schema: &'static str,

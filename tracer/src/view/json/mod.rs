@@ -2,15 +2,13 @@
 
 mod dns;
 pub(super) mod dropped;
-mod drops;
+pub(super) mod drops;
 pub(super) mod evidence;
 mod packet;
 mod place;
-mod record;
-mod schema;
+pub(super) mod record;
 
 pub(super) use place::Place;
-pub(crate) use schema::{KINDS as SCHEMAS, write_schema};
 
 use std::io::{self, Write};
 

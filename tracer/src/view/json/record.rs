@@ -29,7 +29,7 @@ use crate::view::{
 
 /// The line `tracer.started/1`: the start of a follow.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Started<'a> {
+pub(in crate::view) struct Started<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.started/1"))]
     schema: &'static str,
@@ -45,7 +45,7 @@ pub(super) struct Started<'a> {
 
 /// The line `tracer.points/1`: observation points came or went.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Changed<'a> {
+pub(in crate::view) struct Changed<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.points/1"))]
     schema: &'static str,
@@ -82,7 +82,7 @@ struct Observer<'a> {
 
 /// The line `tracer.journey/2`: one transmission of one packet, with its hops and its verdict.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Journey<'a> {
+pub(in crate::view) struct Journey<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.journey/2"))]
     schema: &'static str,
@@ -208,7 +208,7 @@ struct Verdict<'a> {
 
 /// The line `tracer.summary/1`: the sums at the end.
 #[derive(JsonSchema, Serialize)]
-pub(super) struct Summary<'a> {
+pub(in crate::view) struct Summary<'a> {
     /// Kind and version of the line.
     #[schemars(extend("const" = "tracer.summary/1"))]
     schema: &'static str,

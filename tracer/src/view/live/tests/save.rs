@@ -86,6 +86,7 @@ fn a_saved_file_is_an_export_of_what_is_shown() {
                 output: exported.clone(),
                 query: query.map(|query| query.parse().expect(query)),
                 split: None,
+                profile: false,
             };
             export::run(&args).expect("it is exported");
             let [saved, exported] = [&path, &exported].map(|file| fs::read(file).expect("a file"));

@@ -1,14 +1,18 @@
-//! JSON Schema of the lines, made from their types.
+//! JSON Schema of lines and documents, made from their types.
 
 use std::io::{self, Write};
 
 use schemars::{Schema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::json;
 
-use super::{drops, record};
+use super::{
+    contents,
+    json::{drops, record},
+    stats,
+};
 
-/// Kinds of lines, by the name in their `schema`.
-pub(crate) const KINDS: [&str; 7] = [
+/// Kinds of lines and documents, by the name in their `schema`.
+pub(crate) const SCHEMAS: [&str; 9] = [
     "tracer.started/1",
     "tracer.points/1",
     "tracer.journey/2",
@@ -16,9 +20,11 @@ pub(crate) const KINDS: [&str; 7] = [
     "tracer.drops_started/1",
     "tracer.drop/2",
     "tracer.drops_summary/1",
+    "tracer.stats/1",
+    "tracer.contents/1",
 ];
 
-/// The schema of a kind of line.
+/// The schema of a kind.
 fn schema(generator: &mut SchemaGenerator, kind: &str) -> Option<Schema> {
     Some(match kind {
         "tracer.started/1" => generator.subschema_for::<record::Started<'_>>(),
@@ -28,11 +34,13 @@ fn schema(generator: &mut SchemaGenerator, kind: &str) -> Option<Schema> {
         "tracer.drops_started/1" => generator.subschema_for::<drops::Started<'_>>(),
         "tracer.drop/2" => generator.subschema_for::<drops::Drop<'_>>(),
         "tracer.drops_summary/1" => generator.subschema_for::<drops::Summary>(),
+        "tracer.stats/1" => generator.subschema_for::<stats::Sums<'_>>(),
+        "tracer.contents/1" => generator.subschema_for::<contents::Recording<'_>>(),
         _ => return None,
     })
 }
 
-/// Writes the schema of all lines, or of one kind of line.
+/// Writes the schema of all kinds, or of one kind.
 ///
 /// # Errors
 /// Errors of the writer.
@@ -46,20 +54,17 @@ fn document(kind: Option<&str>) -> serde_json::Value {
     let mut generator = SchemaSettings::draft2020_12()
         .for_serialize()
         .into_generator();
-    let kinds = KINDS
+    let kinds = SCHEMAS
         .iter()
         .filter(|known| kind.is_none_or(|kind| kind == **known));
-    let lines: Vec<Schema> = kinds
+    let schemas: Vec<Schema> = kinds
         .filter_map(|kind| schema(&mut generator, kind))
         .collect();
-    let title = kind.map_or_else(
-        || "a line of tracer's JSON output".to_owned(),
-        str::to_owned,
-    );
+    let title = kind.unwrap_or("tracer's JSON output");
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
-        "anyOf": lines,
+        "anyOf": schemas,
         "$defs": generator.take_definitions(true),
     })
 }
@@ -69,10 +74,11 @@ mod tests {
     use jsonschema::Validator;
     use serde_json::Value;
 
-    use super::{KINDS, document};
+    use super::{SCHEMAS, document};
     use crate::view::{
         drops_tests,
         fixtures::all,
+        recordings_tests,
         tests::{changed, json},
     };
 
@@ -80,11 +86,12 @@ mod tests {
         jsonschema::validator_for(&document(kind)).expect("a schema")
     }
 
-    /// Lines of every kind, with everything that they can contain.
+    /// Lines and documents of every kind, with everything that they can contain.
     fn lines() -> Vec<Value> {
         let mut lines: Vec<String> = all().iter().flat_map(json).collect();
         lines.extend(changed().into_iter().skip(1));
         lines.extend(drops_tests::lines());
+        lines.extend(recordings_tests::documents());
         let lines = lines.iter().map(|line| serde_json::from_str(line));
         lines.collect::<Result<_, _>>().expect("JSON")
     }
@@ -92,7 +99,7 @@ mod tests {
     #[test]
     fn every_line_is_as_its_schema_says() {
         let of_any = validator(None);
-        for kind in KINDS {
+        for kind in SCHEMAS {
             let of_kind = validator(Some(kind));
             let lines = lines();
             let of = |line: &&Value| line["schema"] == kind;
