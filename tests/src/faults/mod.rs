@@ -178,6 +178,9 @@ pub struct Fault {
     undo: Option<Act>,
 }
 
+/// The hold time of most follows.
+const HOLD: Duration = Duration::from_secs(1);
+
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
@@ -197,7 +200,7 @@ impl Fault {
             beside: Beside::Across,
             named: Named::Pod,
             when: When::During,
-            hold: Duration::from_secs(1),
+            hold: HOLD,
             nodes: 2,
             fits: with_pairs,
             alter: None,
@@ -223,6 +226,12 @@ impl Fault {
 
     fn beside(self, beside: Beside) -> Self {
         Self { beside, ..self }
+    }
+
+    /// Whether one timer of the kernel drops all packets at once.
+    #[must_use]
+    pub fn drops_by_timer(&self) -> bool {
+        self.hold > HOLD
     }
 
     /// The fault shows after the kernel has asked a neighbour three times, once a second.

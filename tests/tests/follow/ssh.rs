@@ -163,7 +163,7 @@ fn a_host_that_takes_no_agent_says_why() -> Result<()> {
     assert!(said.contains("tracer did not arrive whole"), "{said}");
     script(&directory, "uname", "#!/bin/sh\necho riscv64\n")?;
     let said = refused(run)?;
-    let beside = "client/tracer-riscv64 (`cargo xtask build` makes one)";
+    let beside = "client/tracer-agent-riscv64 (`cargo xtask build` makes one)";
     assert!(said.contains(beside), "{said}");
     script(&directory, "id", "#!/bin/sh\necho 1000\n")?;
     script(
