@@ -5,13 +5,14 @@ use std::{
     net::IpAddr,
 };
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Look, json, look::Palette, text::Flow};
 use crate::{collector::Plan, interfaces};
 
 /// The plan of each agent, with the name of its node.
-type Nodes = [(String, interfaces::Plan)];
+pub(super) type Nodes = [(String, interfaces::Plan)];
 
 /// Writes the plan as text for people.
 ///
@@ -100,64 +101,94 @@ fn warn(flow: &mut Flow, text: &str) {
 /// # Errors
 /// The errors of `out`.
 pub fn plan_json(out: &mut impl Write, plan: &Plan, nodes: &Nodes) -> io::Result<()> {
-    let document = Document {
-        schema: "tracer.plan/1",
-        follow: &plan.description,
-        nodes: nodes
-            .iter()
-            .map(|(node, found)| Node {
-                node,
-                interfaces: found.interfaces.iter().map(Interface::from).collect(),
-                pod_interfaces: found
-                    .pod_namespaces
-                    .iter()
-                    .map(|pod| PodInterface {
-                        pod: pod.pod,
-                        interface: &pod.name,
-                    })
-                    .collect(),
-                notes: &found.notes,
-            })
-            .collect(),
-        warnings: &plan.warnings,
-    };
+    let document = DryRun::of(&plan.description, &plan.warnings, nodes);
     out.write_all(&json::line(&document)?)
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// The document `tracer.plan/1`: where a follow would attach programs.
+#[derive(JsonSchema, Serialize)]
+pub(super) struct DryRun<'a> {
+    /// Kind and version of the document.
+    #[schemars(extend("const" = "tracer.plan/1"))]
     schema: &'static str,
+    /// What tracer would follow, in words for people.
     follow: &'a str,
-    nodes: Vec<Node<'a>>,
+    /// The nodes with an agent in this process, in the order of the agents.
+    nodes: Vec<PlannedNode<'a>>,
+    /// What may hide packets, one sentence each.
     warnings: &'a [String],
 }
 
-#[derive(Serialize)]
-struct Node<'a> {
+/// A node, and where its agent would attach programs.
+#[derive(JsonSchema, Serialize)]
+struct PlannedNode<'a> {
+    /// Name of the node.
     node: &'a str,
-    interfaces: Vec<Interface<'a>>,
-    pod_interfaces: Vec<PodInterface<'a>>,
+    /// Interfaces of the node's own network namespace, those of pods first and uplinks last.
+    interfaces: Vec<PlannedInterface<'a>>,
+    /// The pods' own interfaces that the agent would observe.
+    pod_interfaces: Vec<PlannedPod<'a>>,
+    /// What was not found, or is unusual, one sentence each.
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
-struct Interface<'a> {
+/// An interface that an agent would observe, in both directions.
+#[derive(JsonSchema, Serialize)]
+struct PlannedInterface<'a> {
+    /// Name of the interface.
     interface: &'a str,
+    /// Kind of the interface, by the kernel's name; empty for a physical device.
     kind: &'a str,
+    /// MTU, in bytes.
     mtu: u32,
+    /// Whether the interface is up and has a carrier.
     up: bool,
+    /// Id of another program at XDP. Packets that it drops are not seen.
     foreign_xdp: Option<u32>,
+    /// Hook at which the agent would see packets at XDP; null if it would not.
     xdp: Option<&'static str>,
+    /// How the agent found the interface, in a phrase.
     why: &'a str,
 }
 
-#[derive(Serialize)]
-struct PodInterface<'a> {
+/// A pod's own end of its interface.
+#[derive(JsonSchema, Serialize)]
+struct PlannedPod<'a> {
+    /// Address of the pod.
     pod: IpAddr,
+    /// Name of the interface in the pod's network namespace.
     interface: &'a str,
 }
 
-impl<'a> From<&'a interfaces::Interface> for Interface<'a> {
+impl<'a> DryRun<'a> {
+    pub(super) fn of(follow: &'a str, warnings: &'a [String], nodes: &'a Nodes) -> Self {
+        let pods = |found: &'a interfaces::Plan| {
+            let pods = found.pod_namespaces.iter().map(|pod| PlannedPod {
+                pod: pod.pod,
+                interface: &pod.name,
+            });
+            pods.collect()
+        };
+        let nodes = nodes.iter().map(|(node, found)| PlannedNode {
+            node,
+            interfaces: found
+                .interfaces
+                .iter()
+                .map(PlannedInterface::from)
+                .collect(),
+            pod_interfaces: pods(found),
+            notes: &found.notes,
+        });
+        Self {
+            schema: "tracer.plan/1",
+            follow,
+            nodes: nodes.collect(),
+            warnings,
+        }
+    }
+}
+
+impl<'a> From<&'a interfaces::Interface> for PlannedInterface<'a> {
     fn from(found: &'a interfaces::Interface) -> Self {
         Self {
             interface: &found.name,

@@ -12,9 +12,14 @@ use tracer_core::{
 use super::{
     Look, contents_json,
     fixtures::{Case, all, started},
+    json,
+    plan::DryRun,
     stats_json, stats_text,
 };
-use crate::store::{Contents, Head};
+use crate::{
+    interfaces::{self, Interface, PodNamespace, Role},
+    store::{Contents, Head},
+};
 
 const EVERYTHING: Grouping = Grouping {
     pod: true,
@@ -149,6 +154,44 @@ fn keys(value: &Value, found: &mut Vec<String>) {
 }
 
 /// Documents of each kind: with all values, and with null for each value that may be missing.
+/// Interfaces of a node: a pod's one, and an uplink with other programs.
+fn interfaces() -> interfaces::Plan {
+    let interface = |name: &str, role| Interface {
+        ifindex: 2,
+        name: name.to_owned(),
+        role,
+        link_kind: String::new(),
+        l2: true,
+        mac: None,
+        mtu: 1500,
+        up: true,
+        addresses: Vec::new(),
+        pods: Vec::new(),
+        vxlan: None,
+        master: None,
+        xdp: None,
+        xdp_hook: None,
+        why: "the route to the other node leads there".to_owned(),
+    };
+    let uplink = Interface {
+        xdp: Some(17),
+        xdp_hook: Some("xdp"),
+        ..interface("eth0", Role::Uplink)
+    };
+    interfaces::Plan {
+        interfaces: vec![interface("veth4af06e43", Role::PodVeth), uplink],
+        pod_namespaces: vec![PodNamespace {
+            pod: [10, 244, 1, 5].into(),
+            path: "/proc/42/ns/net".into(),
+            ifindex: 2,
+            name: "eth0".to_owned(),
+            kind: "veth".to_owned(),
+        }],
+        notes: vec!["no neighbour entry for 10.244.2.7".to_owned()],
+        ..interfaces::Plan::default()
+    }
+}
+
 pub(super) fn documents() -> Vec<String> {
     let mut out = Vec::new();
     let selected = Selected {
@@ -174,6 +217,9 @@ pub(super) fn documents() -> Vec<String> {
     for contents in [contents(), never] {
         contents_json(&mut out, &contents).expect("memory");
     }
+    let nodes = [("node-a".to_owned(), interfaces())];
+    let plan = DryRun::of("default/web → shop/cart (any protocol)", &[], &nodes);
+    out.extend(json::line(&plan).expect("memory"));
     let out = String::from_utf8(out).expect("text");
     out.lines().map(str::to_owned).collect()
 }

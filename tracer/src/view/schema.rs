@@ -8,11 +8,11 @@ use serde_json::json;
 use super::{
     contents,
     json::{drops, record},
-    stats,
+    plan, stats,
 };
 
 /// Kinds of lines and documents, by the name in their `schema`.
-pub(crate) const SCHEMAS: [&str; 9] = [
+pub(crate) const SCHEMAS: [&str; 10] = [
     "tracer.started/1",
     "tracer.points/1",
     "tracer.journey/2",
@@ -22,6 +22,7 @@ pub(crate) const SCHEMAS: [&str; 9] = [
     "tracer.drops_summary/1",
     "tracer.stats/1",
     "tracer.contents/1",
+    "tracer.plan/1",
 ];
 
 /// The schema of a kind.
@@ -36,6 +37,7 @@ fn schema(generator: &mut SchemaGenerator, kind: &str) -> Option<Schema> {
         "tracer.drops_summary/1" => generator.subschema_for::<drops::Summary>(),
         "tracer.stats/1" => generator.subschema_for::<stats::Sums<'_>>(),
         "tracer.contents/1" => generator.subschema_for::<contents::Recording<'_>>(),
+        "tracer.plan/1" => generator.subschema_for::<plan::DryRun<'_>>(),
         _ => return None,
     })
 }
