@@ -6,6 +6,7 @@
 //! verdicts ([`tracer_core`]) → [`view`]; the [`collector`] carries it along.
 
 pub mod agent;
+mod changes;
 pub mod cli;
 mod clock;
 pub mod cluster;

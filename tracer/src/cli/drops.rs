@@ -8,7 +8,7 @@ use super::{
     agents,
     args::{DropsArgs, Output},
     error::SettingsError,
-    load::{self, Objects},
+    load::{self, Objects, Reading},
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
@@ -61,7 +61,10 @@ impl DropsSettings {
             args.namespace.as_deref(),
             &args.agents,
             &names,
-            args.all_nodes,
+            match args.all_nodes {
+                true => Reading::AllNodes,
+                false => Reading::Pods,
+            },
         )?;
         Self::with(args, &objects)
     }
