@@ -2,7 +2,7 @@
 //!
 //! A separate thread asks the API, because the commands that give credentials block.
 
-use std::{net::IpAddr, thread};
+use std::{collections::BTreeMap, net::IpAddr, thread};
 
 use tokio::{runtime::Runtime, sync::mpsc};
 use tracer_core::{
@@ -72,43 +72,72 @@ pub(crate) async fn send(
     }
 }
 
-/// The differences in who has which address. A lost address counts as lost now. A pod has had its
-/// address since the pod was started.
-pub(crate) fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
-    let now = unix_now();
-    let without = |one: &Owners, other: &Owners| -> Vec<(IpAddr, Owner)> {
-        let all = one.all_at(Owners::LATEST);
-        let only = all.filter(|(address, owner)| other.at(*address, Owners::LATEST) != Some(owner));
-        only.map(|(address, owner)| (address, owner.clone()))
-            .collect()
-    };
-    let lost = without(before, after).into_iter();
-    let lost: Vec<Lost> = lost
-        .map(|(address, Owner { name, kind, .. })| Lost {
-            address,
-            name,
-            kind,
-        })
-        .collect();
-    let gained = without(after, before).into_iter();
-    let gained = gained.map(|(address, owner)| {
-        let since = pods.get(&address).filter(|_| owner.kind == OwnerKind::Pod);
-        OwnersChange {
-            time: since.map_or(now, |since| now.min(*since)),
-            gained: vec![Gained { address, owner }],
-            ..OwnersChange::default()
-        }
-    });
-    let mut changes: Vec<OwnersChange> = gained.collect();
-    changes.sort_by_key(|change| change.time);
-    if !lost.is_empty() {
-        changes.push(OwnersChange {
-            time: now,
-            lost,
-            ..OwnersChange::default()
+/// The owners that have lost an address during the session: the last one of each address, and when,
+/// Unix time, ns.
+#[derive(Debug, Default)]
+pub(crate) struct Losses(BTreeMap<IpAddr, (String, i64)>);
+
+impl Losses {
+    /// The differences in who has which address. A lost address counts as lost now. A pod has had
+    /// its address since the pod was started, or since it lost the address for a while.
+    pub(crate) fn differences(
+        &mut self,
+        before: &Owners,
+        after: &Owners,
+        pods: &Pods,
+    ) -> Vec<OwnersChange> {
+        let now = unix_now();
+        let gained = without(after, before).into_iter();
+        let gained = gained.map(|(address, owner)| {
+            let since = pods.get(&address).filter(|_| owner.kind == OwnerKind::Pod);
+            let mut time = since.map_or(now, |since| now.min(*since));
+            if let Some((name, lost)) = self.0.get(&address)
+                && *name == owner.name
+            {
+                time = time.max(*lost);
+            }
+            OwnersChange {
+                time,
+                gained: vec![Gained { address, owner }],
+                ..OwnersChange::default()
+            }
         });
+        let mut changes: Vec<OwnersChange> = gained.collect();
+        changes.sort_by_key(|change| change.time);
+        // A pod that keeps its address on another node has not lost it.
+        let keeps = |(address, owner): &(IpAddr, Owner)| {
+            let now = after.at(*address, Owners::LATEST);
+            now.is_some_and(|now| (now.kind, &now.name) == (owner.kind, &owner.name))
+        };
+        let lost = without(before, after).into_iter();
+        let lost = lost.filter(|one| !keeps(one));
+        let lost: Vec<Lost> = lost
+            .map(|(address, Owner { name, kind, .. })| {
+                self.0.insert(address, (name.clone(), now));
+                Lost {
+                    address,
+                    name,
+                    kind,
+                }
+            })
+            .collect();
+        if !lost.is_empty() {
+            changes.push(OwnersChange {
+                time: now,
+                lost,
+                ..OwnersChange::default()
+            });
+        }
+        changes
     }
-    changes
+}
+
+/// The present owners that are not the same among others.
+fn without(owners: &Owners, others: &Owners) -> Vec<(IpAddr, Owner)> {
+    let all = owners.all_at(Owners::LATEST);
+    let only = all.filter(|(address, owner)| others.at(*address, Owners::LATEST) != Some(owner));
+    only.map(|(address, owner)| (address, owner.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -127,7 +156,7 @@ mod tests {
         let after = [(new, pod("shop/db-0", "b")), (same, pod("shop/web", "a"))];
         let (before, after) = (Owners::from_iter(before), Owners::from_iter(after));
         let started = unix_now() - 5;
-        let changes = owners(&before, &after, &Pods::from([(new, started)]));
+        let changes = Losses::default().differences(&before, &after, &Pods::from([(new, started)]));
         let mut known = before;
         for change in &changes {
             change.apply(&mut known);
@@ -138,6 +167,53 @@ mod tests {
         assert_eq!(name_at(old, started), Some("shop/db-0"));
         assert_eq!(name_at(old, Owners::LATEST), None);
         assert_eq!(name_at(same, Owners::LATEST), Some("shop/web"));
-        assert_eq!(owners(&after, &after, &Pods::new()), []);
+        assert_eq!(
+            Losses::default().differences(&after, &after, &Pods::new()),
+            []
+        );
+    }
+
+    /// For example, somebody deletes the object of a node that runs on.
+    #[test]
+    fn a_pod_that_was_not_known_for_a_while_has_its_address_again() {
+        let pod = IpAddr::from([10, 1, 0, 5]);
+        let owner = Owner {
+            name: "shop/web".to_owned(),
+            kind: OwnerKind::Pod,
+            node: "a".to_owned(),
+        };
+        let there = Owners::from_iter([(pod, owner)]);
+        let (gone, since) = (Owners::default(), Pods::from([(pod, 5)]));
+        let mut losses = Losses::default();
+        let mut known = there.clone();
+        let states = [(&there, &gone), (&gone, &there), (&there, &gone)];
+        for (before, after) in states {
+            for change in losses.differences(before, after, &since) {
+                change.apply(&mut known);
+            }
+            let is_there = known.at(pod, Owners::LATEST).is_some();
+            assert_eq!(is_there, !after.is_empty());
+        }
+    }
+
+    /// For example, a virtual machine that moves.
+    #[test]
+    fn a_pod_that_keeps_its_address_on_another_node_has_not_lost_it() {
+        let pod = IpAddr::from([10, 1, 0, 5]);
+        let on = |node: &str| {
+            let owner = Owner {
+                name: "shop/machine".to_owned(),
+                kind: OwnerKind::Pod,
+                node: node.to_owned(),
+            };
+            Owners::from_iter([(pod, owner)])
+        };
+        let mut known = on("a");
+        let changes = Losses::default().differences(&on("a"), &on("b"), &Pods::from([(pod, 5)]));
+        for change in changes {
+            change.apply(&mut known);
+        }
+        let owner = known.at(pod, Owners::LATEST).expect("it has one");
+        assert_eq!(owner.node, "b");
     }
 }

@@ -15,7 +15,7 @@ use super::{
     runtime,
 };
 use crate::{
-    changes,
+    changes::{self, Losses},
     cli::{AgentSpec, Failure, Live, Settings},
     clock::unix_now,
     cluster::{Cluster, ClusterError, Leading, Pods, Subject, Wanted, Watch},
@@ -45,6 +45,7 @@ pub(super) fn updates(
         live,
         watched: watched(settings),
         idle: BTreeSet::new(),
+        losses: Losses::default(),
         is_stuck: false,
         is_unread: false,
     };
@@ -69,6 +70,7 @@ struct Replan {
     watched: BTreeSet<String>,
     /// The watched nodes where the follow has no end now.
     idle: BTreeSet<String>,
+    losses: Losses,
     /// Whether the user knows that an end cannot be followed for now.
     is_stuck: bool,
     /// Whether the user knows that the cluster cannot be read.
@@ -152,8 +154,9 @@ impl Replan {
         update
     }
 
-    fn difference(&self, again: &Settings, pods: &Pods) -> Update {
+    fn difference(&mut self, again: &Settings, pods: &Pods) -> Update {
         let before = &self.settings;
+        let mut owners = self.losses.differences(&before.owners, &again.owners, pods);
         let new_targets = targets(again);
         let (watched, others): (Vec<&AgentSpec>, Vec<&AgentSpec>) = again
             .agents
@@ -190,7 +193,6 @@ impl Replan {
             info!("{moved}");
             Some(moved)
         });
-        let mut owners = changes::owners(&before.owners, &again.owners, pods);
         if new_targets.asked != targets(before).asked {
             owners.push(OwnersChange {
                 time: unix_now(),
