@@ -52,8 +52,8 @@ struct Replan {
     key: Key,
     /// The known nodes, with their addresses.
     nodes: Inventory,
-    /// Nodes whose addresses are unknown, and which are not read again.
-    unreadable: BTreeSet<String>,
+    /// Nodes that were read, or may not be read. None of them is asked for again.
+    answered: BTreeSet<String>,
     /// The nodes that have an agent, or will get one.
     watched: BTreeSet<String>,
     /// The watched nodes that need no agent now.
@@ -72,7 +72,7 @@ impl Replan {
             settings,
             live,
             key,
-            unreadable: BTreeSet::new(),
+            answered: BTreeSet::new(),
             idle: BTreeSet::new(),
             losses: Losses::default(),
             is_stuck: false,
@@ -134,7 +134,7 @@ impl Replan {
         };
         for name in left {
             self.nodes.forget_node(&name);
-            self.unreadable.remove(&name);
+            self.answered.remove(&name);
         }
         for name in &new {
             self.nodes.expect_node(name);
@@ -145,15 +145,19 @@ impl Replan {
             }
         }
         for name in self.nodes.unread_nodes() {
-            if self.unreadable.contains(&name) {
+            if self.answered.contains(&name) {
                 continue;
             }
-            match watch.cluster().read_node(&name).await {
-                Ok(node) if self.nodes.take_node(&node).is_ok() => {}
+            let known = match watch.cluster().read_node(&name).await {
+                Ok(node) => self.nodes.take_node(&node),
                 // The next change may find an answer.
-                Err(error) if error.may_pass() => {}
-                _ => drop(self.unreadable.insert(name)),
+                Err(error) if error.may_pass() => continue,
+                Err(_) => Ok(()),
+            };
+            if let Err(error) = known {
+                info!("{error}");
             }
+            self.answered.insert(name);
         }
     }
 
