@@ -4,25 +4,31 @@
 //! Harmless ones are only counted, and the others are summed up by kind. A new kind is shown at
 //! once, and a known one at most once a second.
 
-use std::{collections::BTreeMap, io, net::IpAddr, time::Duration};
+mod live;
+mod plan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracer_common::{drop::DropCounter, hash::Key};
 use tracer_core::{
     input::{Batch, DropReport},
-    model::Freed,
-    request::{Command, Filter, Request, Start, Watch},
+    model::Hello,
+    request::Command,
     verdict::Tally,
 };
 
 use crate::{
-    cli::{AgentSpec, DropsSettings, Failure, Outcome, Output, look_of_stdout},
+    cli::{DropsSettings, Failure, Outcome, Output, look_of_stdout},
     clock::unix_now,
-    collector::{Agents, SessionError, Work, run as run_session},
+    collector::{Agents, SessionError, Update, Work, run as run_session},
     follow::{interrupted, runtime},
-    link::Place,
     terminal::tell,
-    view::{DropScene, DropView, Json, Text},
+    view::{Chosen, DropScene, DropView, Json, Text},
 };
 
 /// How often a known kind of drop is shown again.
@@ -46,16 +52,15 @@ pub fn run(settings: DropsSettings) -> Result<Outcome, Failure> {
 async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outcome, Failure> {
     let stop = interrupted()?;
     let key = Key([crate::random(), crate::random()]);
-    let starts: Vec<(Place, Start)> = settings
-        .agents
-        .iter()
-        .map(|agent| start(&settings, agent, key))
-        .collect();
+    let starts = plan::starts(&settings, key);
     tokio::pin!(stop);
     let (agents, nodes) = tokio::select! {
         started = Agents::start(starts) => started.map_err(Failure::new)?,
         () = &mut stop => return Err(Failure::new(SessionError::Stopped)),
     };
+    if let Some(updates) = live::updates(&settings, key)? {
+        agents.hear(updates);
+    }
     let notes = nodes.iter().flat_map(|hello| &hello.notes);
     for note in settings.warnings.iter().chain(notes) {
         tell(note);
@@ -66,9 +71,9 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         scene: DropScene {
             nodes,
             owners: settings.owners,
-            pod: settings.pod.as_ref().map(|(name, _)| name.clone()),
+            chosen: settings.chosen,
         },
-        pod: settings.pod,
+        unreached: BTreeSet::new(),
         tally: Tally::default(),
         count: settings.count,
         end: settings.duration.map(|duration| Instant::now() + duration),
@@ -93,7 +98,8 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
 /// The state of the watch.
 struct Watching<'a, V> {
     scene: DropScene,
-    pod: Option<(String, Vec<IpAddr>)>,
+    /// Nodes of which it was said that they have no agent yet.
+    unreached: BTreeSet<String>,
     tally: Tally,
     reports: Vec<DropReport>,
     /// Last reports of agents from before they began anew, by node.
@@ -110,17 +116,33 @@ struct Watching<'a, V> {
 impl<V: DropView> Work for Watching<'_, V> {
     fn take(&mut self, _: &mut Agents, agent: usize, batch: Batch) -> Result<(), SessionError> {
         if batch.begins_anew() {
+            // The agent's counters begin anew.
+            let report = std::mem::take(&mut self.reports[agent]);
+            let before = &mut self.before[agent];
+            before.counters.add(&report.counters);
+            before.malformed += report.malformed;
+            before.missed += report.missed;
             let node = &self.scene.nodes[agent].node;
+            self.unreached.remove(node);
             tell(&format!("drops on {node} are seen again"));
+        }
+        if batch.change.as_ref().is_some_and(|change| change.leaves) {
+            let node = &self.scene.nodes[agent].node;
+            let why = match &self.scene.chosen {
+                Some(Chosen::Pod(name)) => format!("{name} is not there any more"),
+                Some(namespace) => format!("no pod of {namespace} is there any more"),
+                None => "the node has left the cluster".to_owned(),
+            };
+            tell(&format!("drops on {node} are not watched any more: {why}"));
         }
         if let Some(report) = batch.report.and_then(|report| report.drops) {
             self.reports[agent] = report;
         }
         let offset = self.scene.nodes[agent].realtime_offset;
         for freed in batch.freed {
-            if self.concerns(&freed) {
-                let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
-                let time = time.saturating_add(offset);
+            let time = i64::try_from(freed.time).unwrap_or(i64::MAX);
+            let time = time.saturating_add(offset);
+            if self.scene.concerns(&freed, time) {
                 let meant = self.scene.is_meant((agent, time), &freed);
                 self.tally.add(agent, time, freed, meant);
             }
@@ -133,13 +155,57 @@ impl<V: DropView> Work for Watching<'_, V> {
         tell(&format!(
             "drops on {node} are not seen for now; trying again: {why}"
         ));
-        // When the agent is back, its counters begin anew.
-        let report = std::mem::take(&mut self.reports[agent]);
-        let before = &mut self.before[agent];
-        before.counters.add(&report.counters);
-        before.malformed += report.malformed;
-        before.missed += report.missed;
         Ok(())
+    }
+
+    fn update(&mut self, agents: &mut Agents, update: Update) -> Result<(), SessionError> {
+        let Update {
+            owners,
+            // Drops are watched whatever addresses they have.
+            targets: _,
+            looks,
+            joins,
+            idle,
+            notices,
+        } = update;
+        notices.iter().for_each(|line| tell(line));
+        for change in owners {
+            change.apply(&mut self.scene.owners);
+        }
+        for (node, look) in &looks {
+            agents.look(node, look);
+        }
+        for start in joins {
+            agents.join(start);
+        }
+        if let Some(idle) = idle {
+            // Nothing waits for what passed an agent before it leaves.
+            agents.set_idle(idle, Duration::ZERO);
+        }
+        Ok(())
+    }
+
+    fn joined(&mut self, _: &mut Agents, hello: Hello) -> Result<(), SessionError> {
+        let node = &hello.node;
+        let pods = hello.drops.iter().flatten().count();
+        let end = if pods == 1 { "" } else { "s" };
+        tell(&format!(
+            "drops on {node} are seen from now on, and inside {pods} pod{end} there"
+        ));
+        hello.notes.iter().for_each(|note| tell(note));
+        self.unreached.remove(node);
+        self.scene.nodes.push(hello);
+        self.reports.push(DropReport::default());
+        self.before.push(DropReport::default());
+        Ok(())
+    }
+
+    fn unreached(&mut self, node: &str, why: &str) {
+        if self.unreached.insert(node.to_owned()) {
+            tell(&format!(
+                "drops on {node} cannot be seen yet; trying again: {why}"
+            ));
+        }
     }
 
     fn due(&self) -> Option<Instant> {
@@ -168,18 +234,6 @@ impl<V: DropView> Work for Watching<'_, V> {
 }
 
 impl<V: DropView> Watching<'_, V> {
-    /// Whether a packet is from or to the requested pod, or was dropped in its namespace.
-    fn concerns(&self, freed: &Freed) -> bool {
-        let Some((name, addresses)) = &self.pod else {
-            return true;
-        };
-        let packet = freed.packet.as_ref();
-        freed.netns.as_deref() == Some(name)
-            || packet.is_some_and(|packet| {
-                addresses.contains(&packet.src) || addresses.contains(&packet.dst)
-            })
-    }
-
     fn show(&mut self, new: bool) -> io::Result<()> {
         let (scene, view) = (&self.scene, &mut *self.view);
         self.tally.show(new, |kind| view.drop(scene, kind))
@@ -206,21 +260,5 @@ impl<V: DropView> Watching<'_, V> {
     }
 }
 
-fn start(settings: &DropsSettings, agent: &AgentSpec, key: Key) -> (Place, Start) {
-    let start = Start {
-        node: agent.node.clone(),
-        watch: Watch::Drops,
-        filter: Filter::default(),
-        request: Request::default(),
-        pods: settings.pods_on(&agent.node),
-        bystanders: Vec::new(),
-        vxlan_ports: settings.vxlan_ports.clone(),
-        key,
-        ring_size: settings.ring_size,
-        budget: settings.budget,
-        explain: settings.explain,
-        snaplen: 0,
-        goes_along: false,
-    };
-    (agent.place.clone(), start)
-}
+#[cfg(test)]
+mod tests;

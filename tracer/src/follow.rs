@@ -55,7 +55,7 @@ pub fn run(settings: &Settings) -> Result<Outcome, Failure> {
     if dry_run {
         return look(&plan, shape, utc);
     }
-    let updates = live::updates(settings, key);
+    let updates = live::updates(settings, key)?;
     let runtime = runtime()?;
     let stdout = io::stdout();
     let outcome = runtime.block_on(async {
@@ -165,7 +165,7 @@ pub fn record(settings: &Settings) -> Result<Outcome, Failure> {
     let look = look_of_stderr(settings.utc);
     let key = key(settings);
     let plan = plan(settings, settings.utc, key);
-    let updates = live::updates(settings, key);
+    let updates = live::updates(settings, key)?;
     let progress = Progress::new(io::stderr(), look, io::stderr().is_terminal());
     let outcome = runtime()?.block_on(lines(plan, updates, progress))?;
     Ok(Outcome::of(outcome.matched))

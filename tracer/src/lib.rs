@@ -10,6 +10,7 @@
 
 #[cfg(target_os = "linux")]
 pub mod agent;
+mod changes;
 pub mod cli;
 mod clock;
 pub mod cluster;

@@ -1,24 +1,30 @@
 //! The settings of `tracer drops`, with every name looked up.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
-use tracer_core::model::{OwnerKind, Owners};
+use tracer_core::model::Owners;
 
 use super::{
     agents,
     args::{DropsArgs, Output},
     error::SettingsError,
-    load::{self, Objects},
+    load::{self, Objects, Reading},
     settings::{USUAL_VXLAN_PORTS, check_ring},
     values::{AgentSpec, EndName, PodName},
 };
-use crate::inventory::{Inventory, list};
+use crate::{
+    cluster::Access,
+    inventory::{Inventory, Pods, list},
+    view::Chosen,
+};
 
 /// A watch for drops, ready to start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct DropsSettings {
-    /// The pod whose drops to show: its name and its addresses.
-    pub pod: Option<(String, Vec<IpAddr>)>,
+    /// The pods whose drops to show; `None`: all drops.
+    pub chosen: Option<Chosen>,
+    /// Whether to watch all nodes of the cluster.
+    pub all_nodes: bool,
     /// How long to watch; `None`: no limit.
     pub duration: Option<Duration>,
     /// The number of drops after which the command ends; `None`: no limit.
@@ -41,6 +47,36 @@ pub struct DropsSettings {
     pub owners: Owners,
     /// Notes on the objects for the user, one sentence each.
     pub warnings: Vec<String>,
+    /// How to look up the names again; `None` if they are not from the API.
+    pub live: Option<DropsLive>,
+}
+
+/// How to look up again the names that the API has resolved.
+#[derive(Clone, Debug)]
+pub struct DropsLive {
+    /// The cluster.
+    pub access: Access,
+    /// The nodes, with their addresses.
+    pub nodes: Inventory,
+    args: DropsArgs,
+}
+
+impl DropsLive {
+    /// Looks up the names again.
+    ///
+    /// # Errors
+    /// See [`DropsSettings::resolve`].
+    pub fn resolve(&self, inventory: Inventory) -> Result<DropsSettings, SettingsError> {
+        let mut args = self.args.clone();
+        // A node may have left the cluster.
+        args.agents
+            .retain(|agent| inventory.node(&agent.node).is_ok());
+        let objects = Objects {
+            inventory: Some(inventory),
+            warnings: Vec::new(),
+        };
+        DropsSettings::with(&args, &objects)
+    }
 }
 
 impl DropsSettings {
@@ -55,59 +91,61 @@ impl DropsSettings {
         let node = args.node.as_ref().filter(|_| args.agents.is_empty());
         let node = node.filter(|node| **node != agents::host_name());
         names.extend(node.map(|node| EndName::Node(node.clone())));
+        if let (None, Some(namespace)) = (&args.pod, &args.namespace) {
+            names.push(EndName::Group {
+                namespace: Some(namespace.clone()),
+                pods: Pods::All,
+            });
+        }
         let objects = load::objects(
             args.inventory.as_deref(),
             &args.access,
             args.namespace.as_deref(),
             &args.agents,
             &names,
-            args.all_nodes,
+            match args.all_nodes {
+                true => Reading::AllNodes,
+                false => Reading::Pods,
+            },
         )?;
         Self::with(args, &objects)
     }
 
     pub(super) fn with(args: &DropsArgs, objects: &Objects) -> Result<Self, SettingsError> {
         let inventory = objects.inventory.as_ref();
-        let pod = args
-            .pod
-            .as_ref()
-            .map(|name| pod(name, args.namespace.as_deref(), inventory))
-            .transpose()?;
         let agents = agents::resolve(&args.agents, inventory)?;
-        let home = pod.as_ref().and_then(|(_, addresses)| {
-            let home = inventory?.home(*addresses.first()?)?;
-            Some(home.to_owned())
-        });
-        let pods = args.pods.pods(&args.access);
+        let (chosen, mut asked) = chosen(args, inventory)?.unzip();
+        let asked = asked.get_or_insert_default();
         let all = inventory.filter(|_| args.all_nodes);
-        let all: Vec<String> = all.map(Inventory::node_names).unwrap_or_default();
-        let nodes = home.iter().chain(&args.node).chain(&all);
+        asked.extend(all.map(Inventory::node_names).unwrap_or_default());
+        let pods = args.pods.pods(&args.access);
+        let nodes = asked.iter().chain(&args.node);
         let mut agents = agents::with_pods(agents, nodes, inventory, &pods);
-        let is_unwatched = |node: &&String| agents.iter().all(|agent| agent.node != **node);
-        let unwatched: Vec<&str> = all
-            .iter()
-            .filter(is_unwatched)
-            .map(String::as_str)
-            .collect();
         let mut warnings = objects.warnings.clone();
-        if !unwatched.is_empty() {
-            warnings.push(format!(
-                "no agent watches {}: give --agent for each",
-                list(&unwatched, "and")
-            ));
-        }
         if let Some(node) = &args.node {
             inventory.map_or(Ok(()), |inventory| inventory.node(node))?;
             agents.retain(|agent| agent.node == *node);
             if agents.is_empty() {
                 return Err(SettingsError::UnwatchedNode { node: node.clone() });
             }
+        } else {
+            let is_unwatched = |node: &&String| agents.iter().all(|agent| agent.node != **node);
+            let unwatched = asked.iter().filter(is_unwatched);
+            let unwatched: Vec<&str> = unwatched.map(String::as_str).collect();
+            if !unwatched.is_empty() {
+                warnings.push(format!(
+                    "no agent watches {}: give --agent for each",
+                    list(&unwatched, "and")
+                ));
+            }
         }
         if agents.is_empty() {
             return Err(SettingsError::NoNode);
         }
+        let live = inventory.filter(|inventory| inventory.is_live());
         Ok(Self {
-            pod,
+            chosen,
+            all_nodes: args.all_nodes,
             duration: args.duration,
             count: args.count,
             output: args.output,
@@ -119,39 +157,48 @@ impl DropsSettings {
             agents,
             owners: inventory.map_or_else(Owners::default, Inventory::owners),
             warnings,
+            live: live.map(|inventory| DropsLive {
+                access: args.access.access(),
+                nodes: inventory.without_pods(),
+                args: args.clone(),
+            }),
         })
-    }
-
-    /// Addresses and names of the pods on a node.
-    #[must_use]
-    pub fn pods_on(&self, node: &str) -> Vec<(IpAddr, String)> {
-        self.owners
-            .all_at(Owners::LATEST)
-            .filter(|(_, owner)| owner.kind == OwnerKind::Pod && owner.node == node)
-            .map(|(address, owner)| (address, owner.name.clone()))
-            .collect()
     }
 }
 
-fn pod(
-    name: &EndName,
-    namespace: Option<&str>,
+/// The pods whose drops to show, and their nodes; `None` if all drops are to be shown.
+fn chosen(
+    args: &DropsArgs,
     inventory: Option<&Inventory>,
-) -> Result<(String, Vec<IpAddr>), SettingsError> {
-    let EndName::Pod(PodName {
-        namespace: own,
-        name,
-    }) = name
-    else {
-        unreachable!("--pod takes names of pods only");
-    };
-    let inventory = inventory.expect("objects that were named have been read");
-    let namespace = own.as_deref().or(namespace);
-    let namespace = namespace.unwrap_or(inventory.namespace());
-    let pod = inventory.pod(namespace, name)?;
-    Ok((format!("{namespace}/{name}"), pod.addresses.clone()))
+) -> Result<Option<(Chosen, BTreeSet<String>)>, SettingsError> {
+    let known = || inventory.expect("objects that were named have been read");
+    Ok(match (&args.pod, &args.namespace) {
+        (None, None) => None,
+        (Some(name), namespace) => {
+            let EndName::Pod(PodName {
+                namespace: own,
+                name,
+            }) = name
+            else {
+                unreachable!("--pod takes names of pods only");
+            };
+            let namespace = own.as_deref().or(namespace.as_deref());
+            let namespace = namespace.unwrap_or(known().namespace());
+            let addresses = &known().pod(namespace, name)?.addresses;
+            let home = addresses.first().and_then(|first| known().home(*first));
+            let chosen = Chosen::Pod(format!("{namespace}/{name}"));
+            Some((chosen, home.map(str::to_owned).into_iter().collect()))
+        }
+        (None, Some(namespace)) => {
+            let nodes = known().nodes_of_namespace(namespace);
+            if nodes.is_empty() {
+                return Err(SettingsError::NoPods(namespace.clone()));
+            }
+            Some((Chosen::Namespace(namespace.clone()), nodes))
+        }
+    })
 }
 
 #[cfg(test)]
 #[path = "drops_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,8 @@ use crate::{
     inventory::tests::OBJECTS,
 };
 
-fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
+/// The settings of a command line, with these objects.
+pub(crate) fn settings(line: &str, inventory: Option<Inventory>) -> Result<DropsSettings, String> {
     let words = ["tracer", "drops"]
         .into_iter()
         .chain(line.split_whitespace());
@@ -19,10 +20,6 @@ fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
         Ok(other) => panic!("{other:?} is not about drops"),
         Err(error) => return Err(error.to_string()),
     };
-    let inventory = objects.then(|| {
-        Inventory::parse(Path::new("objects.yaml"), OBJECTS.as_bytes())
-            .expect("the objects are fine")
-    });
     let objects = Objects {
         inventory,
         ..Objects::default()
@@ -30,12 +27,20 @@ fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
     DropsSettings::with(&args, &objects).map_err(|error| error.to_string())
 }
 
+fn resolve(line: &str, objects: bool) -> Result<DropsSettings, String> {
+    let inventory = objects.then(|| {
+        Inventory::parse(Path::new("objects.yaml"), OBJECTS.as_bytes())
+            .expect("the objects are fine")
+    });
+    settings(line, inventory)
+}
+
 #[test]
 fn without_arguments_it_is_this_machine() {
     let settings = resolve("", false).expect("nothing is needed");
     assert_eq!(settings.agents.len(), 1);
     assert_eq!(
-        (settings.pod, settings.count, settings.duration),
+        (settings.chosen, settings.count, settings.duration),
         (None, None, None)
     );
     assert_eq!(settings.vxlan_ports, [8472, 4789]);
@@ -48,17 +53,23 @@ fn a_pod_and_its_node_are_looked_up() {
         true,
     )
     .expect("all of it is there");
-    let (name, addresses) = settings.pod.clone().expect("a pod");
-    assert_eq!(name, "default/web");
-    assert!(!addresses.is_empty());
+    assert_eq!(settings.chosen, Some(Chosen::Pod("default/web".to_owned())));
     assert_eq!(settings.count, Some(3));
-    let pods = settings.pods_on("node-a");
-    assert!(
-        addresses
-            .iter()
-            .all(|address| pods.contains(&(*address, name.clone())))
-    );
-    assert!(pods.iter().all(|(_, pod)| pod != "shop/cart"));
+    assert!(settings.live.is_none(), "a file does not change");
+}
+
+#[test]
+fn a_namespace_is_looked_up_with_its_nodes() {
+    let settings = resolve("-n shop --agent node-b=local", true).expect("it has pods");
+    assert_eq!(settings.chosen, Some(Chosen::Namespace("shop".to_owned())));
+    assert_eq!(settings.warnings, [""; 0]);
+    let settings = resolve("-n shop --agent node-a=local", true).expect("one node is watched");
+    let [warning] = &settings.warnings[..] else {
+        panic!("{:?}", settings.warnings);
+    };
+    assert!(warning.starts_with("no agent watches node-b"), "{warning}");
+    let error = resolve("-n nowhere --agent node-a=local", true).expect_err("it has no pods");
+    assert!(error.starts_with("namespace nowhere has no pod"), "{error}");
 }
 
 #[test]
@@ -92,6 +103,4 @@ fn all_nodes_of_a_file_need_an_agent_each() {
     assert!(warning.starts_with("no agent watches node-b"), "{warning}");
     let error = resolve("--all-nodes --node node-a", true).expect_err("it is one or the other");
     assert!(error.contains("cannot be used with"), "{error}");
-    let error = resolve("-n shop", true).expect_err("nothing is named in it");
-    assert!(error.contains("--pod"), "{error}");
 }

@@ -276,6 +276,11 @@ pub enum SettingsError {
         /// The node's name.
         node: String,
     },
+    /// The namespace has no pods whose drops could be shown.
+    #[error(
+        "namespace {0} has no pod with an address of its own: `kubectl get pods -n {0} -o wide` shows its pods"
+    )]
+    NoPods(String),
     /// No end is named, so tracer does not know where to look.
     #[error(
         "no node to look at: name each with --agent NODE=local (this machine), NODE=pod or NODE=exec:COMMAND, or give --all-nodes"

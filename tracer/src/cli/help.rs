@@ -150,9 +150,10 @@ EXAMPLES
   What this machine's kernel drops, now:
     tracer drops
 
-  What the kernels of all nodes of a cluster drop, or those around one pod:
+  What the kernels of all nodes of a cluster drop, or those around one pod or a namespace's pods:
     tracer drops --all-nodes
     tracer drops --pod shop/cart
+    tracer drops -n shop
 
   By pod, on this machine, which is node-a of the cluster:
     kubectl get nodes,pods,services,endpointslices -A -o yaml > objects.yaml

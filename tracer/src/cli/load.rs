@@ -14,7 +14,7 @@ use super::{
     values::{AgentSpec, EndName},
 };
 use crate::{
-    cluster::{Cluster, Wanted},
+    cluster::{Cluster, Leading, Wanted},
     inventory::{Group, Inventory, Progress},
     stdio,
     terminal::clean,
@@ -33,15 +33,26 @@ pub(super) struct Objects {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is read from a cluster, besides what is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// The Services that lead to named pods.
+    Services,
+    /// Nothing.
+    Pods,
+    /// All nodes.
+    AllNodes,
+}
+
 /// Reads the file, if there is one. Otherwise reads the named objects from the API, if a name is an
-/// object or if `access` names a cluster. With `all_nodes`, reads every node as well.
+/// object or if `access` names a cluster.
 pub(super) fn objects(
     file: Option<&Path>,
     access: &AccessArgs,
     namespace: Option<&str>,
     agents: &[AgentSpec],
     names: &[EndName],
-    all_nodes: bool,
+    reading: Reading,
 ) -> Result<Objects, SettingsError> {
     if let Some(path) = file {
         let inventory = inventory(path)?;
@@ -51,6 +62,7 @@ pub(super) fn objects(
         });
     }
     let is_object = |name: &EndName| !matches!(name, EndName::Network(_) | EndName::Dns);
+    let all_nodes = reading == Reading::AllNodes;
     if !access.is_given() && !all_nodes && !names.iter().any(is_object) {
         return Ok(Objects::default());
     }
@@ -62,7 +74,11 @@ pub(super) fn objects(
             let cluster = access.access().connect().await?;
             let mut wanted = wanted(names, agents, namespace, &cluster);
             wanted.extend(all_nodes.then_some(Wanted::AllNodes));
-            cluster.read(&wanted).await
+            let leading = match reading {
+                Reading::Services => Leading::Services,
+                Reading::Pods | Reading::AllNodes => Leading::Nothing,
+            };
+            cluster.read(&wanted, leading).await
         })?;
     Ok(Objects {
         inventory: Some(inventory),

@@ -48,7 +48,9 @@ pub use args::{
     RecordingArgs, ReplayArgs, SchemaArgs, Shape, ShapeArgs, ShowArgs, Source, Split, StatsArgs,
     WatchArgs,
 };
-pub use drops::DropsSettings;
+#[cfg(test)]
+pub(crate) use drops::tests::settings as drops_settings;
+pub use drops::{DropsLive, DropsSettings};
 pub use ends::{End, EndKind, Port};
 pub use error::{Failure, Outcome, SettingsError};
 pub(crate) use look::{look_of_stderr, look_of_stdout};

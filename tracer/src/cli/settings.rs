@@ -26,7 +26,7 @@ use super::{
     },
     ends::{End, EndKind, Names, Narrow, Side},
     error::SettingsError,
-    load::{self, Objects},
+    load::{self, Objects, Reading},
     targets,
     values::{AgentSpec, EndName},
 };
@@ -386,7 +386,7 @@ fn objects(args: &WatchArgs) -> Result<Objects, SettingsError> {
         args.namespace.as_deref(),
         &args.agents,
         &names(args),
-        false,
+        Reading::Services,
     )
 }
 

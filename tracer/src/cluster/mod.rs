@@ -6,6 +6,8 @@
 
 mod access;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod names;
 mod place;
 mod read;
@@ -13,12 +15,13 @@ mod refused;
 mod rule;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod watch;
 
 pub use access::{Access, Cluster};
 pub use error::ClusterError;
 pub(crate) use names::names;
 pub use place::Place;
-pub use read::Wanted;
 pub(crate) use rule::Rule;
-pub use watch::{Heard, Pods};
+pub use wanted::{Leading, Wanted};
+pub use watch::{Heard, PodPlace, Pods, Subject, Watch};

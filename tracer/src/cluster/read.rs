@@ -1,14 +1,14 @@
-//! Reads from a cluster what a follow needs, and no more.
+//! Reads from a cluster what a follow or `tracer drops` needs, and no more.
 //!
-//! The follow's ends are read by their names or labels. Then come their nodes, the other pods
-//! on these nodes, the Services that were named or select the ends, and their EndpointSlices.
-//! The amount does not grow with the cluster, because a node has some hundred pods at most.
+//! The ends are read by their names or labels. Then come their nodes, the other pods on these
+//! nodes, the Services that were named or select the ends, and their EndpointSlices. Drops are
+//! not about Services, so `tracer drops` reads none. The amount does not grow with the cluster,
+//! because a node has some hundred pods at most, unless all nodes are wanted.
 //! Objects that the user may not read are left out with one note, except the ends themselves.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    net::IpAddr,
     time::Duration,
 };
 
@@ -29,40 +29,12 @@ use super::{
     Cluster, ClusterError,
     names::{NAMES, names},
     refused::{Refused, SLICES},
+    wanted::{Leading, Wanted},
 };
 use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, nearest};
 
 /// Limit for all requests together; an overloaded server answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// An object that a follow needs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wanted {
-    /// A pod.
-    Pod {
-        /// The pod's namespace.
-        namespace: String,
-        /// The pod's name.
-        name: String,
-    },
-    /// A group of pods.
-    Group(Group),
-    /// A node with its pods.
-    Node(String),
-    /// A Service with its endpoints.
-    Service {
-        /// The Service's namespace.
-        namespace: String,
-        /// The Service's name.
-        name: String,
-    },
-    /// The owner of an address.
-    Address(IpAddr),
-    /// All nodes with their pods.
-    AllNodes,
-    /// The Services of the cluster's DNS.
-    Dns,
-}
 
 /// Label of the DNS Service, whatever DNS server the cluster has.
 const DNS_LABEL: &str = "k8s-app=kube-dns";
@@ -72,23 +44,47 @@ impl Cluster {
     ///
     /// # Errors
     /// If a named object does not exist or may not be read, or if the server does not answer.
-    pub async fn read(&self, wanted: &[Wanted]) -> Result<(Inventory, Vec<String>), ClusterError> {
-        match timeout(PATIENCE, self.read_all(wanted)).await {
-            Ok(read) => read,
-            Err(_) => Err(ClusterError::Unreachable {
+    pub async fn read(
+        &self,
+        wanted: &[Wanted],
+        leading: Leading,
+    ) -> Result<(Inventory, Vec<String>), ClusterError> {
+        self.in_time(self.read_all(wanted, leading)).await
+    }
+
+    /// Reads a node.
+    ///
+    /// # Errors
+    /// If there is no such node, if it may not be read, or if the server does not answer.
+    pub async fn read_node(&self, name: &str) -> Result<Node, ClusterError> {
+        self.in_time(self.node(name)).await
+    }
+
+    /// An answer, unless the server takes too long for it.
+    async fn in_time<T>(
+        &self,
+        answer: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
+        let answer = timeout(PATIENCE, answer).await;
+        answer.unwrap_or_else(|_| {
+            Err(ClusterError::Unreachable {
                 server: self.place.server.clone(),
                 why: format!("no answer within {} s", PATIENCE.as_secs()),
                 origin: self.place.source.clone(),
-            }),
-        }
+            })
+        })
     }
 
-    async fn read_all(&self, wanted: &[Wanted]) -> Result<(Inventory, Vec<String>), ClusterError> {
+    async fn read_all(
+        &self,
+        wanted: &[Wanted],
+        leading: Leading,
+    ) -> Result<(Inventory, Vec<String>), ClusterError> {
         let mut inventory = Inventory::of_cluster(&self.place.server, &self.namespace);
         let mut refused = Refused::default();
         let mut ends: Vec<Pod> = Vec::new();
         let mut addressed: Vec<Pod> = Vec::new();
-        let mut nodes = BTreeSet::new();
+        let (mut nodes, mut listed) = (BTreeSet::new(), BTreeSet::new());
         let mut services = BTreeSet::new();
         for one in wanted {
             match one {
@@ -111,8 +107,8 @@ impl Cluster {
                     let all = Api::<Node>::all(self.client.clone());
                     let all = all.list(&ListParams::default().match_any()).await;
                     for node in all.map_err(|error| self.explain(error))? {
-                        inventory.expect_node(&node.name_any());
-                        nodes.insert(node.name_any());
+                        inventory.take_node(&node)?;
+                        listed.insert(node.name_any());
                     }
                 }
                 Wanted::Service { namespace, name } => {
@@ -143,7 +139,8 @@ impl Cluster {
         for pod in &ends {
             inventory.take_pod(pod)?;
         }
-        let namespaces: BTreeSet<String> = ends.iter().filter_map(Pod::namespace).collect();
+        let with_services = ends.iter().filter(|_| leading == Leading::Services);
+        let namespaces: BTreeSet<String> = with_services.filter_map(Pod::namespace).collect();
         for namespace in namespaces {
             let all = Api::<Service>::namespaced(self.client.clone(), &namespace);
             let all = all.list(&ListParams::default().match_any()).await;
@@ -171,15 +168,18 @@ impl Cluster {
             }
         }
         nodes.extend(inventory.unread_nodes());
+        nodes.extend(listed.iter().cloned());
         for name in &nodes {
-            let is_wanted = wanted.contains(&Wanted::Node(name.clone()));
-            let node = match self.node(name).await {
-                // A pod or an endpoint may still name a node that was removed.
-                Err(ClusterError::NoSuch { .. }) if !is_wanted => None,
-                node => refused.unless("nodes", node)?,
-            };
-            if let Some(node) = node {
-                inventory.take_node(&node)?;
+            if !listed.contains(name) {
+                let is_wanted = wanted.contains(&Wanted::Node(name.clone()));
+                let node = match self.node(name).await {
+                    // A pod or an endpoint may still name a node that was removed.
+                    Err(ClusterError::NoSuch { .. }) if !is_wanted => None,
+                    node => refused.unless("nodes", node)?,
+                };
+                if let Some(node) = node {
+                    inventory.take_node(&node)?;
+                }
             }
             let beside = self.pods_everywhere(&format!("spec.nodeName={name}")).await;
             let beside = refused.unless("other pods", beside)?;
@@ -269,6 +269,7 @@ impl Cluster {
         let namespace = &group.namespace;
         let selector = match &group.pods {
             Pods::Labelled(labels) => return Ok(labels.clone()),
+            Pods::All => return Ok(String::new()),
             Pods::Of(workload, name) => {
                 let kind = workload.name();
                 match workload {

@@ -188,8 +188,15 @@ impl Agents {
         (agents, hellos)
     }
 
+    /// A session without agents.
+    #[cfg(test)]
+    pub(crate) fn nobody() -> Self {
+        let (sender, inbox) = mpsc::channel(1);
+        Self::new(Vec::new(), sender, inbox).0
+    }
+
     /// Also receives changes of the followed addresses.
-    pub(super) fn hear(&self, mut updates: mpsc::Receiver<Update>) {
+    pub(crate) fn hear(&self, mut updates: mpsc::Receiver<Update>) {
         let to = self.sender.clone();
         tokio::spawn(async move {
             while let Some(update) = updates.recv().await {
@@ -202,7 +209,7 @@ impl Agents {
     }
 
     /// Tells the agent of a node to observe other addresses.
-    pub(super) fn look(&mut self, node: &str, look: &Look) {
+    pub(crate) fn look(&mut self, node: &str, look: &Look) {
         if let Some(waiting) = self.joining.get_mut(node) {
             *waiting = Some(look.clone());
         }

@@ -169,6 +169,30 @@ pub struct Update {
     pub notices: Vec<String>,
 }
 
+impl Update {
+    /// An update that only tells the user something.
+    pub(crate) fn notice(line: String) -> Self {
+        Self {
+            notices: vec![line],
+            ..Self::default()
+        }
+    }
+
+    /// Whether the update has no content.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self {
+            owners,
+            targets,
+            looks,
+            joins,
+            idle,
+            notices,
+        } = self;
+        let plan = targets.is_none() && looks.is_empty() && joins.is_empty() && idle.is_none();
+        owners.is_empty() && plan && notices.is_empty()
+    }
+}
+
 /// Whether packets that leave a machine may have this source.
 const fn may_pass(address: IpAddr) -> bool {
     match address {

@@ -1,14 +1,11 @@
 //! A follow that goes along with its ends: when the cluster changes, the plan changes.
-//!
-//! A separate thread asks the API, because the commands that give credentials block.
 
-use std::{collections::BTreeSet, mem, net::IpAddr, thread, time::Duration};
+use std::{collections::BTreeSet, mem, time::Duration};
 
 use tokio::{sync::mpsc, time::sleep};
 use tracer_common::hash::Key;
 use tracer_core::{
-    input::{Gained, Lost, OwnersChange},
-    model::{OwnerKind, Owners},
+    input::OwnersChange,
     request::{Filter, Look, Start},
 };
 use tracing::info;
@@ -18,46 +15,42 @@ use super::{
     runtime,
 };
 use crate::{
-    cli::{AgentSpec, Live, Settings},
+    changes::{self, Losses},
+    cli::{AgentSpec, Failure, Live, Settings},
     clock::unix_now,
-    cluster::{Cluster, ClusterError, Heard, Pods},
+    cluster::{Cluster, ClusterError, Leading, Pods, Subject, Wanted, Watch},
     collector::Update,
     link::Place,
     store::unwatched_end,
 };
-
-/// Limit of updates that wait for the session.
-const WAITING: usize = 16;
 
 /// The first and the longest pause before a cluster that did not answer is read again.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The changes of a follow's plan from now on, or `None` if its objects are not from the API.
-pub(super) fn updates(settings: &Settings, key: Key) -> Option<mpsc::Receiver<Update>> {
-    let live = settings.live.clone()?;
-    let (sender, updates) = mpsc::channel(WAITING);
+///
+/// # Errors
+/// If the thread that asks the API cannot begin.
+pub(super) fn updates(
+    settings: &Settings,
+    key: Key,
+) -> Result<Option<mpsc::Receiver<Update>>, Failure> {
+    let Some(live) = settings.live.clone() else {
+        return Ok(None);
+    };
     let mut replan = Replan {
         settings: settings.clone(),
         key,
         live,
         watched: watched(settings),
         idle: BTreeSet::new(),
+        losses: Losses::default(),
         is_stuck: false,
         is_unread: false,
     };
-    // The thread ends with the process, or with the session.
-    thread::spawn(move || {
-        let watch = async {
-            if let Err(error) = replan.watch(&sender).await {
-                let update = notice(format!("changes in the cluster are not noticed: {error}"));
-                // A session that is over does not need the notice.
-                drop(sender.send(update).await);
-            }
-        };
-        runtime().map(|runtime| runtime.block_on(watch))
-    });
-    Some(updates)
+    let work = async move |to: mpsc::Sender<Update>| replan.watch(&to).await;
+    Ok(Some(changes::begin(runtime()?, work)))
 }
 
 /// The nodes on which a plan has agents from the beginning.
@@ -77,6 +70,7 @@ struct Replan {
     watched: BTreeSet<String>,
     /// The watched nodes where the follow has no end now.
     idle: BTreeSet<String>,
+    losses: Losses,
     /// Whether the user knows that an end cannot be followed for now.
     is_stuck: bool,
     /// Whether the user knows that the cluster cannot be read.
@@ -88,29 +82,16 @@ impl Replan {
     async fn watch(&mut self, to: &mpsc::Sender<Update>) -> Result<(), ClusterError> {
         let cluster = self.live.access.connect().await?;
         let wanted = self.live.wanted(&cluster);
-        let services = self.settings.by.clone();
-        let tell = async |cluster: &Cluster, heard: Heard| {
-            let update = match heard {
-                Heard::Changed(pods) => self.changed(cluster, &pods, to).await,
-                Heard::Lost(why) => notice(format!(
-                    "the cluster does not tell of changes for now, so names and addresses are \
-                     those that were known last; trying again: {why}"
-                )),
-                Heard::Back => notice("the cluster tells of changes again".to_owned()),
-            };
-            let is_empty = update.owners.is_empty()
-                && update.targets.is_none()
-                && update.looks.is_empty()
-                && update.joins.is_empty()
-                && update.idle.is_none()
-                && update.notices.is_empty();
-            if is_empty {
-                !to.is_closed()
-            } else {
-                to.send(update).await.is_ok()
-            }
+        let mut watch = Watch::new(cluster);
+        for subject in subjects(&wanted, &self.settings.by) {
+            watch.add(&subject).await?;
+        }
+        let changed = async |watch: &mut Watch| {
+            let since = watch.since();
+            self.changed(watch.cluster(), &since, to).await
         };
-        cluster.watch(&wanted, &services, tell).await
+        changes::send(watch, to, changed).await;
+        Ok(())
     }
 
     /// The differences since the last time. If the server does not answer, asks it again.
@@ -130,10 +111,14 @@ impl Replan {
             if mem::replace(is_unread, true) {
                 !to.is_closed()
             } else {
-                to.send(notice(line)).await.is_ok()
+                to.send(Update::notice(line)).await.is_ok()
             }
         };
-        let read = read_at_last(async || cluster.read(&wanted).await, failed).await;
+        let read = read_at_last(
+            async || cluster.read(&wanted, Leading::Services).await,
+            failed,
+        )
+        .await;
         let was_unread = mem::take(&mut self.is_unread);
         let read = read.map_err(|error| error.to_string());
         let again = read.and_then(|(inventory, _)| {
@@ -145,7 +130,7 @@ impl Replan {
             // For example, a pod is gone until another one takes its place. The watch tells of
             // that.
             Err(why) if !mem::replace(&mut self.is_stuck, true) || was_unread => {
-                return notice(format!("what is followed stays as it was for now: {why}"));
+                return Update::notice(format!("what is followed stays as it was for now: {why}"));
             }
             Err(_) => return Update::default(),
         };
@@ -169,8 +154,9 @@ impl Replan {
         update
     }
 
-    fn difference(&self, again: &Settings, pods: &Pods) -> Update {
+    fn difference(&mut self, again: &Settings, pods: &Pods) -> Update {
         let before = &self.settings;
+        let mut owners = self.losses.differences(&before.owners, &again.owners, pods);
         let new_targets = targets(again);
         let (watched, others): (Vec<&AgentSpec>, Vec<&AgentSpec>) = again
             .agents
@@ -207,7 +193,6 @@ impl Replan {
             info!("{moved}");
             Some(moved)
         });
-        let mut owners = owners(&before.owners, &again.owners, pods);
         if new_targets.asked != targets(before).asked {
             owners.push(OwnersChange {
                 time: unix_now(),
@@ -224,6 +209,23 @@ impl Replan {
             notices: notices.collect(),
         }
     }
+}
+
+/// What a follow watches: its pods, and the Services by which packets come to them. Of these
+/// objects, each change leads to a read.
+fn subjects(wanted: &[Wanted], services: &[(String, String)]) -> Vec<Subject> {
+    let pods = wanted.iter().filter_map(|one| match one.clone() {
+        Wanted::Pod { namespace, name } => Some(Subject::Pod { namespace, name }),
+        Wanted::Group(group) => Some(Subject::Group(group)),
+        Wanted::Node(_)
+        | Wanted::AllNodes
+        | Wanted::Address(_)
+        | Wanted::Service { .. }
+        | Wanted::Dns => None,
+    });
+    let services = services.iter().cloned();
+    let services = services.map(|(namespace, name)| Subject::Service { namespace, name });
+    pods.chain(services).collect()
 }
 
 /// Reads until it works, as long as the reason may pass and `failed` says to go on. The pauses
@@ -244,58 +246,9 @@ async fn read_at_last<T>(
     }
 }
 
-fn notice(line: String) -> Update {
-    Update {
-        notices: vec![line],
-        ..Update::default()
-    }
-}
-
-/// The differences in who has which address. A lost address counts as lost now. A pod has had its
-/// address since the pod was started.
-fn owners(before: &Owners, after: &Owners, pods: &Pods) -> Vec<OwnersChange> {
-    let now = unix_now();
-    let all = |owners: &Owners| -> Vec<(IpAddr, tracer_core::model::Owner)> {
-        let all = owners.all_at(Owners::LATEST);
-        all.map(|(address, owner)| (address, owner.clone()))
-            .collect()
-    };
-    let (before, after) = (all(before), all(after));
-    let lost = before.iter().filter(|one| !after.contains(one));
-    let lost: Vec<Lost> = lost
-        .map(|(address, owner)| Lost {
-            address: *address,
-            name: owner.name.clone(),
-            kind: owner.kind,
-        })
-        .collect();
-    let gained = after.into_iter().filter(|one| !before.contains(one));
-    let gained = gained.map(|(address, owner)| {
-        let since = pods.get(&address).filter(|_| owner.kind == OwnerKind::Pod);
-        OwnersChange {
-            time: since.map_or(now, |since| now.min(*since)),
-            lost: Vec::new(),
-            gained: vec![Gained { address, owner }],
-            asked: Vec::new(),
-        }
-    });
-    let mut changes: Vec<OwnersChange> = gained.collect();
-    changes.sort_by_key(|change| change.time);
-    if !lost.is_empty() {
-        changes.push(OwnersChange {
-            time: now,
-            lost,
-            gained: Vec::new(),
-            asked: Vec::new(),
-        });
-    }
-    changes
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::time::Instant;
-    use tracer_core::model::Owner;
 
     use super::*;
 
@@ -339,31 +292,5 @@ mod tests {
         assert_eq!(read_after(1, 99, gone).await, (false, 2, 1, 1));
         // Nobody listens any more.
         assert_eq!(read_after(9, 2, Ok(())).await, (false, 2, 2, 1));
-    }
-
-    #[test]
-    fn a_pod_that_comes_back_has_its_address_since_it_started() {
-        let pod = |name: &str, node: &str| Owner {
-            name: name.to_owned(),
-            kind: OwnerKind::Pod,
-            node: node.to_owned(),
-        };
-        let [old, new, same] = [[10, 1, 0, 5], [10, 2, 0, 7], [10, 1, 0, 9]].map(IpAddr::from);
-        let before = [(old, pod("shop/db-0", "a")), (same, pod("shop/web", "a"))];
-        let after = [(new, pod("shop/db-0", "b")), (same, pod("shop/web", "a"))];
-        let (before, after) = (Owners::from_iter(before), Owners::from_iter(after));
-        let started = unix_now() - 5;
-        let changes = owners(&before, &after, &Pods::from([(new, started)]));
-        let mut known = before;
-        for change in &changes {
-            change.apply(&mut known);
-        }
-        let name_at = |address, time| known.at(address, time).map(|owner| owner.name.as_str());
-        assert_eq!(name_at(new, started - 1), None);
-        assert_eq!(name_at(new, started), Some("shop/db-0"));
-        assert_eq!(name_at(old, started), Some("shop/db-0"));
-        assert_eq!(name_at(old, Owners::LATEST), None);
-        assert_eq!(name_at(same, Owners::LATEST), Some("shop/web"));
-        assert_eq!(owners(&after, &after, &Pods::new()), []);
     }
 }

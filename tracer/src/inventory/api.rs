@@ -1,13 +1,15 @@
 //! Takes objects from the API server into an inventory.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use k8s_openapi::{
     api::{core::v1, discovery::v1::EndpointSlice},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{Group, Inventory, InventoryError, Protocol, objects};
+use tracer_core::model::{Owner, OwnerKind};
+
+use super::{Group, Inventory, InventoryError, Pod, Protocol, objects};
 
 impl Inventory {
     /// An empty inventory of a cluster, with the default namespace.
@@ -32,6 +34,31 @@ impl Inventory {
         let pod = objects::Pod::from(pod);
         self.expect_node(&pod.spec.node_name);
         self.add_pod(pod)
+    }
+
+    /// Adds a pod that a watch has told of, without the existence of its node.
+    pub(crate) fn take_watched(&mut self, namespace: &str, name: &str, pod: Pod) {
+        self.insert_pod(namespace.to_owned(), name.to_owned(), pod);
+    }
+
+    /// The nodes alone, with their addresses.
+    pub(crate) fn without_pods(&self) -> Self {
+        let owners = self.owners.iter();
+        let owners = owners.filter(|(_, owner)| owner.kind == OwnerKind::Node);
+        Self {
+            nodes: self.nodes.clone(),
+            owners: owners
+                .map(|(address, owner)| (*address, owner.clone()))
+                .collect(),
+            ..Self::of_cluster(&self.path.to_string_lossy(), &self.namespace)
+        }
+    }
+
+    /// Removes a node.
+    pub(crate) fn forget_node(&mut self, name: &str) {
+        self.nodes.remove(name);
+        let is_its = |owner: &Owner| owner.kind == OwnerKind::Node && owner.name == name;
+        self.owners.retain(|_, owner| !is_its(owner));
     }
 
     /// Adds a node.
@@ -71,6 +98,30 @@ impl Inventory {
         let nodes = self.nodes.iter();
         let unread = nodes.filter(|(_, node)| node.addresses.is_empty());
         unread.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// What decides where a pod is. Of the phases, a pod's place depends on whether the pod has ended.
+impl From<&v1::Pod> for Pod {
+    fn from(pod: &v1::Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        let status = pod.status.as_ref();
+        let addresses = status.and_then(|status| status.pod_ips.as_ref());
+        let addresses = addresses.into_iter().flatten();
+        let addresses: Vec<IpAddr> = addresses.filter_map(|ip| ip.ip.parse().ok()).collect();
+        let phase = match status.and_then(|status| status.phase.as_deref()) {
+            Some(ended @ ("Succeeded" | "Failed")) => ended,
+            _ if addresses.is_empty() => "Pending",
+            _ => "Running",
+        };
+        Self {
+            addresses,
+            node: spec
+                .and_then(|spec| spec.node_name.clone())
+                .unwrap_or_default(),
+            phase: phase.to_owned(),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+        }
     }
 }
 

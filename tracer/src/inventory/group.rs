@@ -18,6 +18,8 @@ pub enum Pods {
     Of(Workload, String),
     /// Labels, as `kubectl get pods -l` takes them.
     Labelled(String),
+    /// The namespace alone.
+    All,
 }
 
 /// A workload that manages pods.
@@ -58,13 +60,14 @@ impl Workload {
     }
 }
 
-/// `deployment shop/web`, or `app=web in shop`.
+/// `deployment shop/web`, `app=web in shop`, or `namespace shop`.
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let namespace = &self.namespace;
         match &self.pods {
             Pods::Of(workload, name) => write!(f, "{} {namespace}/{name}", workload.name()),
             Pods::Labelled(labels) => write!(f, "{labels} in {namespace}"),
+            Pods::All => write!(f, "namespace {namespace}"),
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) mod tests;
 mod unreadable;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{File, Metadata},
     io::{self, BufRead, BufReader, Read},
     net::IpAddr,
@@ -112,7 +112,7 @@ struct Node {
 }
 
 /// A pod.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Addresses of the pod, of both families.
     pub addresses: Vec<IpAddr>,
@@ -126,6 +126,16 @@ impl Pod {
     /// Whether the pod has ended, so that its containers never run again.
     fn has_ended(&self) -> bool {
         matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// Name of the pod's node; `None` without one yet.
+    pub(crate) fn home(&self) -> Option<&str> {
+        Some(&*self.node).filter(|node| !node.is_empty())
+    }
+
+    /// Whether the pod's addresses are its own, once it has some.
+    fn has_own_addresses(&self) -> bool {
+        !self.host_network && !self.has_ended()
     }
 }
 
@@ -244,18 +254,21 @@ impl Inventory {
             phase: pod.status.phase,
             host_network: pod.spec.host_network,
         };
-        if !known.host_network && !known.has_ended() {
-            for address in &known.addresses {
+        self.insert_pod(pod.metadata.namespace, pod.metadata.name, known);
+        Ok(())
+    }
+
+    fn insert_pod(&mut self, namespace: String, name: String, pod: Pod) {
+        if pod.has_own_addresses() {
+            for address in &pod.addresses {
                 self.owners.entry(*address).or_insert_with(|| Owner {
-                    name: full_name.clone(),
+                    name: format!("{namespace}/{name}"),
                     kind: OwnerKind::Pod,
-                    node: known.node.clone(),
+                    node: pod.node.clone(),
                 });
             }
         }
-        let key = (pod.metadata.namespace, pod.metadata.name);
-        self.pods.insert(key, known);
-        Ok(())
+        self.pods.insert((namespace, name), pod);
     }
 
     fn address<T: FromStr>(
@@ -349,6 +362,16 @@ impl Inventory {
             }),
             _ => Ok(running),
         }
+    }
+
+    /// Nodes that have pods of a namespace. Pods on the host network and pods that have ended do
+    /// not count.
+    #[must_use]
+    pub fn nodes_of_namespace(&self, namespace: &str) -> BTreeSet<String> {
+        let pods = self.pods.iter();
+        let pods = pods.filter(|((own, _), pod)| own == namespace && pod.has_own_addresses());
+        let nodes = pods.map(|(_, pod)| pod.node.clone());
+        nodes.filter(|node| !node.is_empty()).collect()
     }
 
     /// Addresses of a node.

@@ -1,6 +1,6 @@
 //! What views need to show drops, and the interface of these views.
 
-use std::{io, net::IpAddr};
+use std::{fmt, io, net::IpAddr};
 
 use tracer_core::{
     input::DropReport,
@@ -15,8 +15,41 @@ pub struct DropScene {
     pub nodes: Vec<Hello>,
     /// The owners of addresses, with times.
     pub owners: Owners,
-    /// The only pod whose drops are shown, if drops are limited to a pod.
-    pub pod: Option<String>,
+    /// The only pods whose drops are shown; `None`: all drops are shown.
+    pub chosen: Option<Chosen>,
+}
+
+/// The pods whose drops are shown: packets from or to them, or dropped inside one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// A pod, as `namespace/name`.
+    Pod(String),
+    /// All pods of a namespace.
+    Namespace(String),
+}
+
+impl Chosen {
+    /// Whether a pod is among them; `pod` is `namespace/name`.
+    #[must_use]
+    pub fn has(&self, pod: &str) -> bool {
+        match self {
+            Self::Pod(name) => name == pod,
+            Self::Namespace(name) => {
+                let namespace = pod.split_once('/').map(|(namespace, _)| namespace);
+                namespace == Some(name)
+            }
+        }
+    }
+}
+
+/// `shop/cart`, or `namespace shop`.
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pod(name) => f.write_str(name),
+            Self::Namespace(name) => write!(f, "namespace {name}"),
+        }
+    }
 }
 
 impl DropScene {
@@ -39,6 +72,25 @@ impl DropScene {
             None if netns == "host" => is_here(packet.dst) && !is_here(packet.src),
             None => self.pod_of(packet.dst, time) == Some(netns),
         }
+    }
+
+    /// Whether a packet that was freed at `time` (Unix time, ns) is from or to one of the chosen
+    /// pods, or was freed inside one.
+    #[must_use]
+    pub fn concerns(&self, freed: &Freed, time: i64) -> bool {
+        let Some(chosen) = &self.chosen else {
+            return true;
+        };
+        let packet = freed.packet.as_ref();
+        let ends = packet.map(|packet| [packet.src, packet.dst]);
+        let ends = ends.into_iter().flatten();
+        let pods = ends.filter_map(|address| self.pod_of(address, time));
+        freed
+            .netns
+            .as_deref()
+            .into_iter()
+            .chain(pods)
+            .any(|pod| chosen.has(pod))
     }
 
     /// The pod that has an address at `time`, Unix time, ns.

@@ -48,7 +48,7 @@ fn scene() -> DropScene {
             })
             .collect(),
         owners: [WEB, CART].into_iter().zip(nodes).map(owner).collect(),
-        pod: None,
+        chosen: None,
     }
 }
 

@@ -46,7 +46,7 @@ mod where_tests;
 mod words_tests;
 
 pub use contents::{contents_json, contents_text};
-pub use drops::{DropScene, DropView};
+pub use drops::{Chosen, DropScene, DropView};
 pub use json::Json;
 pub(crate) use json::{drop_json, drop_known_by, evidence_json, facts_json, hop_json};
 pub(crate) use live::{Clock, Course, Speed, Travels, Wish};

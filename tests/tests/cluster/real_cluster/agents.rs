@@ -17,7 +17,7 @@ use super::clean::failed;
 pub(super) const NAMESPACE: &str = "tracer-agents";
 
 /// An image with a shell on the cluster's nodes. It is not in the list of known images.
-const IMAGE: &str = "local.test/tools:1";
+pub(super) const IMAGE: &str = "local.test/tools:1";
 
 /// A follow from `web` to a pod of another node, with names and agents from the cluster alone.
 pub(super) fn follow(cluster: &Cluster, from: &Pod, to: &Pod) -> Result<Tracer> {

@@ -6,6 +6,8 @@ mod agents;
 mod api;
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
+// Drops of pods that appear and move while they are watched.
+mod drops;
 // Flannel's entries, and the verdicts if they are missing.
 mod flannel;
 // Agents in pods of an image that has tracer, and no shell.

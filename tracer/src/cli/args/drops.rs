@@ -8,21 +8,23 @@ use super::{AccessArgs, COST, END, Explain, OUTPUT, Output, PodArgs, Times, WHAT
 use crate::cli::values::{self, AgentSpec, EndName};
 
 /// The arguments of `tracer drops`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DropsArgs {
     /// Show only packets from or to this pod, or dropped inside it: NAME or NAMESPACE/NAME
     #[arg(long, value_name = "POD", value_parser = values::pod, help_heading = WHAT)]
     pub pod: Option<EndName>,
 
-    /// Namespace of a pod that is named without one; default: the context's, with --inventory `default`
-    #[arg(short, long, value_name = "NAMESPACE", requires = "pod", help_heading = WHAT)]
+    /// Show only packets from or to pods of this namespace, or dropped inside one. With --pod, the
+    /// namespace of a pod that is named without one; default: the context's, with --inventory `default`
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = WHAT)]
     pub namespace: Option<String>,
 
     /// Show only drops on this node
     #[arg(long, value_name = "NODE", help_heading = WHAT)]
     pub node: Option<String>,
 
-    /// Watch all nodes of the cluster: by --agent where one is given, else by a pod on each
+    /// Watch all nodes of the cluster, also those that join later: by --agent where one is given, else by
+    /// a pod on each
     #[arg(long, conflicts_with = "node", help_heading = WHAT)]
     pub all_nodes: bool,
 

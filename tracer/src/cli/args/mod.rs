@@ -77,7 +77,8 @@ pub enum Command {
     ///
     /// The kernel frees each packet in one function, with a reason. Many of these packets had arrived, or
     /// were copies. Only losses are shown, and drops that may be losses: one line per kind of drop and
-    /// second, until Ctrl-C, --duration or --count. A summary comes last.
+    /// second, until Ctrl-C, --duration or --count. A summary comes last. With names from the cluster's API, pods
+    /// that appear or move get their names in later drops, and nodes get and lose agents.
     #[command(after_help = help::DROPS)]
     Drops(Box<DropsArgs>),
 
@@ -175,7 +176,7 @@ pub enum Command {
 }
 
 /// Whether to read what may explain a drop.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Explain {
     /// At each drop, read the routes, neighbours, rules and sockets that may explain it; default: on a
     /// terminal
@@ -199,7 +200,7 @@ impl Explain {
 }
 
 /// Which time it is.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Times {
     /// Show times in UTC, not in this machine's zone (or TZ's); json always has UTC
     #[arg(long, help_heading = OUTPUT)]

@@ -45,7 +45,7 @@ impl Agents {
     /// Notes on which nodes the follow has no end now. An agent that had left its node starts again
     /// if the follow has an end there again. `departure` is how long an agent still runs once its
     /// points no longer count as observed: until no journey waits for what passed them before.
-    pub(in crate::collector) fn set_idle(&mut self, nodes: BTreeSet<String>, departure: Duration) {
+    pub(crate) fn set_idle(&mut self, nodes: BTreeSet<String>, departure: Duration) {
         self.idle = nodes;
         self.departure = departure;
         (0..self.agents.len()).for_each(|index| self.consider(index));

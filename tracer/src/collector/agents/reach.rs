@@ -25,7 +25,7 @@ use crate::{
 
 impl Agents {
     /// Starts an agent on a node that has none, and tries again until the agent runs.
-    pub(in crate::collector) fn join(&mut self, start: (Place, Start)) {
+    pub(crate) fn join(&mut self, start: (Place, Start)) {
         let node = start.1.node.clone();
         self.joining.insert(node.clone(), None);
         let to = self.sender.clone();

@@ -17,7 +17,7 @@ use tracer_core::{
 };
 
 use super::{Json, dropped::Fact, packet::Packet};
-use crate::view::{DropScene, DropView, moment::Moment};
+use crate::view::{Chosen, DropScene, DropView, moment::Moment};
 
 /// The line `tracer.drops_started/1`: from here on, tracer sees drops.
 #[derive(JsonSchema, Serialize)]
@@ -27,8 +27,10 @@ pub(in crate::view) struct Started<'a> {
     schema: &'static str,
     /// When the programs were attached on all nodes; from then on, tracer sees drops.
     time: Moment,
-    /// `namespace/name` of the only pod of interest; null if all drops are.
+    /// `namespace/name` of the only pod of interest; null without one.
     pod: Option<&'a str>,
+    /// Namespace of the only pods of interest; null without one.
+    namespace: Option<&'a str>,
     /// Nodes that tracer watches.
     nodes: Vec<Node<'a>>,
 }
@@ -175,10 +177,16 @@ pub(super) const fn known_by(scope: Scope) -> &'static str {
 
 impl<W: Write> DropView for Json<W> {
     fn started(&mut self, scene: &DropScene, time: i64) -> io::Result<()> {
+        let (pod, namespace) = match &scene.chosen {
+            Some(Chosen::Pod(name)) => (Some(&**name), None),
+            Some(Chosen::Namespace(name)) => (None, Some(&**name)),
+            None => (None, None),
+        };
         self.line(&Started {
             schema: "tracer.drops_started/1",
             time: Moment(time),
-            pod: scene.pod.as_deref(),
+            pod,
+            namespace,
             nodes: scene.nodes.iter().map(Node::new).collect(),
         })
     }

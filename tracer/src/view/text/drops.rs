@@ -27,9 +27,9 @@ impl<W: Write> DropView for Text<W> {
         let palette = self.look.palette;
         flow.indent(2);
         flow.words(palette.plain, "drops");
-        if let Some(pod) = &scene.pod {
+        if let Some(chosen) = &scene.chosen {
             flow.words(palette.plain, "of");
-            flow.words(palette.strong, pod);
+            flow.words(palette.strong, &chosen.to_string());
         }
         let places: Vec<String> = scene
             .nodes

@@ -1,0 +1,357 @@
+//! Pods and nodes that come and go while drops are watched.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, mpsc as std_mpsc},
+};
+
+use k8s_openapi::api::core::v1::Node;
+use serde_json::{Value, from_value, json};
+use tracer_core::model::Owners;
+
+use super::*;
+use crate::{
+    cli::drops_settings,
+    cluster::fake::{Answer, Fake},
+};
+
+/// Time at which all pods were started, Unix time, ns.
+const STARTED: i64 = 1_772_368_496_000_000_000;
+
+const WEB: &str = "10.244.1.5";
+const CART: &str = "10.244.2.7";
+const DB: &str = "10.244.3.9";
+
+fn node(name: &str) -> Node {
+    let address = format!("192.168.7.{}", name.as_bytes()[name.len() - 1]);
+    from_value(json!({
+        "metadata": {"name": name},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    }))
+    .expect("a node")
+}
+
+fn pod(name: &str, node: &str, address: &str) -> PodPlace {
+    let (namespace, name) = name.split_once('/').expect("a namespace and a name");
+    let pod: k8s_openapi::api::core::v1::Pod = from_value(json!({
+        "spec": {"nodeName": node, "containers": []},
+        "status": {"podIPs": [{"ip": address}]},
+    }))
+    .expect("a pod");
+    PodPlace {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        pod: (&pod).into(),
+        since: Some(STARTED),
+    }
+}
+
+/// The pods of the beginning, on two nodes.
+fn pods() -> Vec<PodPlace> {
+    vec![
+        pod("default/web", "node-a", WEB),
+        pod("shop/cart", "node-b", CART),
+    ]
+}
+
+/// A watch that has begun with [`pods`], and has heard of them once more.
+fn begun(line: &str) -> Replan {
+    let mut inventory = Inventory::of_cluster("https://192.168.7.9", "default");
+    for name in ["node-a", "node-b"] {
+        inventory.take_node(&node(name)).expect("an address");
+    }
+    for PodPlace {
+        namespace,
+        name,
+        pod,
+        ..
+    } in pods()
+    {
+        inventory.take_watched(&namespace, &name, pod);
+    }
+    let settings = drops_settings(line, Some(inventory)).expect("all of it is there");
+    let live = settings.live.clone().expect("the objects are the API's");
+    let mut replan = Replan::new(settings, live, Key([0, 0]));
+    let update = change(&mut replan, &pods());
+    assert!(update.is_empty(), "{update:?}");
+    replan
+}
+
+fn change(replan: &mut Replan, pods: &[PodPlace]) -> Update {
+    let each = pods.iter().flat_map(|place| {
+        let addresses = place.pod.addresses.iter();
+        addresses.map(|address| (*address, STARTED))
+    });
+    replan.replan(pods.iter(), &each.collect())
+}
+
+/// The owner of an address after a change, at its start and now.
+fn names(replan: &Replan, update: &Update, address: &str) -> [Option<String>; 2] {
+    let mut known = begun(if replan.settings.all_nodes {
+        "--all-nodes"
+    } else {
+        "--node node-a"
+    })
+    .settings
+    .owners;
+    for change in &update.owners {
+        change.apply(&mut known);
+    }
+    let address: IpAddr = address.parse().expect("an address");
+    let name = |time| known.at(address, time).map(|owner| owner.name.clone());
+    [name(STARTED), name(Owners::LATEST)]
+}
+
+/// Nodes, and the names of the pods that their agents are to look for.
+fn looks(update: &Update) -> Vec<(&str, Vec<&str>)> {
+    let looks = update.looks.iter();
+    let looks = looks.map(|(node, look)| {
+        let names = look.pods.iter().map(|(_, name)| &**name);
+        (&**node, names.collect())
+    });
+    looks.collect()
+}
+
+fn joins(update: &Update) -> Vec<(&str, Vec<&str>)> {
+    let joins = update.joins.iter();
+    let joins = joins.map(|(_, start)| {
+        let names = start.pods.iter().map(|(_, name)| &**name);
+        (&*start.node, names.collect())
+    });
+    joins.collect()
+}
+
+fn idle(nodes: &[&str]) -> Option<BTreeSet<String>> {
+    Some(nodes.iter().map(|node| (*node).to_owned()).collect())
+}
+
+fn owned(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
+#[test]
+fn a_pod_that_comes_has_its_name_and_its_agent_looks_for_it() {
+    let mut replan = begun("--all-nodes");
+    let mut now = pods();
+    now.push(pod("shop/db-0", "node-b", DB));
+    let update = change(&mut replan, &now);
+    assert_eq!(
+        names(&replan, &update, DB),
+        [owned("shop/db-0"), owned("shop/db-0")]
+    );
+    assert_eq!(looks(&update), [("node-b", vec!["shop/cart", "shop/db-0"])]);
+    assert!(
+        update.joins.is_empty() && update.idle.is_none(),
+        "{update:?}"
+    );
+    assert!(change(&mut replan, &now).is_empty(), "nothing has changed");
+}
+
+#[test]
+fn a_pod_that_restarts_elsewhere_loses_its_old_address() {
+    let mut replan = begun("--all-nodes");
+    let now = [pods()[0].clone(), pod("shop/cart", "node-a", DB)];
+    let update = change(&mut replan, &now);
+    assert_eq!(
+        names(&replan, &update, DB),
+        [owned("shop/cart"), owned("shop/cart")]
+    );
+    // What was dropped before belongs to the pod all the same.
+    assert_eq!(names(&replan, &update, CART), [owned("shop/cart"), None]);
+    assert_eq!(
+        looks(&update),
+        [
+            ("node-a", vec!["default/web", "shop/cart"]),
+            ("node-b", vec![])
+        ]
+    );
+}
+
+#[test]
+fn a_node_that_joins_gets_an_agent_and_one_that_leaves_loses_it() {
+    let mut replan = begun("--all-nodes");
+    let three = ["node-a", "node-b", "node-c"];
+    let (new, left) = replan.differing(three.into_iter());
+    assert_eq!((new, left), (vec!["node-c".to_owned()], Vec::new()));
+    replan.nodes.take_node(&node("node-c")).expect("an address");
+    let mut now = pods();
+    now.push(pod("shop/db-0", "node-c", DB));
+    let update = change(&mut replan, &now);
+    assert_eq!(joins(&update), [("node-c", vec!["shop/db-0"])]);
+    assert_eq!(looks(&update), []);
+    assert_eq!(update.idle, None);
+    assert!(change(&mut replan, &now).is_empty(), "it joins once");
+
+    let (new, left) = replan.differing(["node-a", "node-c"].into_iter());
+    assert_eq!((new, left), (Vec::new(), vec!["node-b".to_owned()]));
+    replan.nodes.forget_node("node-b");
+    // Its pod is still known for a while, and nothing runs it.
+    let update = change(&mut replan, &now);
+    assert_eq!(update.idle, idle(&["node-b"]));
+    assert_eq!(names(&replan, &update, CART)[1], None);
+    assert_eq!(joins(&update), []);
+
+    replan.nodes.take_node(&node("node-b")).expect("an address");
+    let update = change(&mut replan, &now);
+    assert_eq!(update.idle, idle(&[]));
+    assert_eq!(joins(&update), [], "the session starts its agent again");
+    assert_eq!(looks(&update), [("node-b", vec!["shop/cart"])]);
+}
+
+/// As with rights that were taken away.
+#[test]
+fn a_cluster_that_tells_of_no_node_keeps_its_agents() {
+    let replan = begun("--all-nodes");
+    assert_eq!(replan.differing([].into_iter()), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn an_agent_that_was_named_leaves_with_its_node() {
+    let mut replan = begun("--all-nodes --agent node-b=exec:false");
+    replan.nodes.forget_node("node-b");
+    let update = change(&mut replan, &pods());
+    assert_eq!(update.idle, idle(&["node-b"]));
+    assert_eq!(update.notices, [""; 0]);
+}
+
+#[test]
+fn agents_go_along_with_the_pods_of_a_namespace() {
+    let mut replan = begun("-n shop");
+    assert_eq!(replan.watched, BTreeSet::from(["node-b".to_owned()]));
+    // A pod of another namespace is nobody's concern.
+    let mut now = pods();
+    now.push(pod("default/more", "node-a", "10.244.1.6"));
+    assert_eq!(joins(&change(&mut replan, &now)), []);
+
+    now.push(pod("shop/db-0", "node-c", DB));
+    assert_eq!(replan.new_nodes(now.iter()), ["node-c"]);
+    replan.nodes.expect_node("node-c");
+    assert_eq!(replan.new_nodes(now.iter()), [""; 0]);
+    let update = change(&mut replan, &now);
+    assert_eq!(joins(&update), [("node-c", vec!["shop/db-0"])]);
+
+    now.retain(|place| place.name != "cart");
+    let update = change(&mut replan, &now);
+    assert_eq!(update.idle, idle(&["node-b"]));
+    // Without any pod, all stays as it is.
+    now.retain(|place| place.namespace != "shop");
+    let update = change(&mut replan, &now);
+    assert_eq!(update.idle, None);
+    assert!(
+        update.notices[0].contains("namespace shop has no pod"),
+        "{:?}",
+        update.notices
+    );
+}
+
+#[test]
+fn while_the_only_pod_is_gone_the_others_have_right_names() {
+    let mut replan = begun("--pod shop/cart");
+    // Another pod gets its address.
+    let now = [pods()[0].clone(), pod("default/other", "node-b", CART)];
+    let update = change(&mut replan, &now);
+    assert_eq!(
+        names(&replan, &update, CART),
+        [owned("default/other"), owned("default/other")]
+    );
+    assert_eq!(
+        update.notices,
+        ["the same nodes are watched for now: there is no pod shop/cart"]
+    );
+    assert_eq!(looks(&update), [("node-b", vec!["default/other"])]);
+    assert!(change(&mut replan, &now).is_empty(), "it was told");
+
+    let now = [now.to_vec(), vec![pod("shop/cart", "node-a", DB)]].concat();
+    let update = change(&mut replan, &now);
+    assert_eq!(
+        update.notices,
+        [format!("shop/cart is at {DB} on node-a now")]
+    );
+    assert_eq!(
+        joins(&update),
+        [("node-a", vec!["default/web", "shop/cart"])]
+    );
+    assert_eq!(update.idle, idle(&["node-b"]));
+}
+
+#[test]
+fn no_more_is_watched_than_what_was_asked_for() {
+    let on = |node: &str| Subject::PodsOn(node.to_owned());
+    let pod = Subject::Pod {
+        namespace: "shop".to_owned(),
+        name: "cart".to_owned(),
+    };
+    let all = begun("--all-nodes -n shop");
+    assert_eq!(all.subjects(), [Subject::AllNodes, Subject::AllPods]);
+    // The start reads the chosen pods' nodes only. Here it has read two.
+    let both = [on("node-a"), on("node-b")];
+    let of_pod = begun("--pod shop/cart").subjects();
+    assert_eq!(of_pod, [&[pod][..], &both].concat());
+    assert_eq!(begun("--node node-a").subjects(), both);
+    let of_namespace = begun("-n shop").subjects();
+    assert!(
+        matches!(&of_namespace[0], Subject::Group(group) if group.to_string() == "namespace shop")
+    );
+}
+
+/// A pod as the API tells of it.
+fn told(name: &str, node: &str, address: &str) -> Value {
+    let (namespace, name) = name.split_once('/').expect("a namespace and a name");
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": name, "namespace": namespace, "uid": format!("{name} on {node}"),
+            "resourceVersion": "2",
+        },
+        "spec": {"nodeName": node, "containers": []},
+        "status": {"podIPs": [{"ip": address}], "startTime": "2026-03-01T12:34:56Z"},
+    })
+}
+
+/// From the API's answers to the session's updates: a pod of the namespace comes to a node that
+/// nobody knew, whose other pods are then known, too.
+#[tokio::test]
+async fn the_pods_of_a_new_node_get_their_names() {
+    let (events, watched) = std_mpsc::channel();
+    let watched = Mutex::new(Some(watched));
+    let fake = Fake::start(move |path| match path {
+        path if path.starts_with("/api/v1/nodes/node-c") => Answer::Object(json!(node("node-c"))),
+        path if path.starts_with("/api/v1/namespaces/shop/pods") && path.contains("watch=true") => {
+            let watched = watched.lock().expect("no thread has panicked").take();
+            Answer::Events(watched.expect("they are watched once"))
+        }
+        path if path.contains("watch=true") => Answer::Silence,
+        path if path.starts_with("/api/v1/namespaces/shop/pods") => {
+            Answer::List(vec![told("shop/cart", "node-b", CART)])
+        }
+        path if path.contains("node-a") => Answer::List(vec![told("default/web", "node-a", WEB)]),
+        path if path.contains("node-b") => Answer::List(vec![told("shop/cart", "node-b", CART)]),
+        _ => Answer::List(vec![told("default/more", "node-c", "10.244.3.5")]),
+    });
+    let mut replan = begun("-n shop");
+    let (to, mut updates) = mpsc::channel(4);
+    let session = async {
+        let come = json!({"type": "ADDED", "object": told("shop/db-0", "node-c", DB)});
+        events.send(come).expect("the server runs");
+        let joined = updates.recv().await.expect("the watch goes on");
+        let looked = updates.recv().await.expect("the watch goes on");
+        (joined, looked)
+    };
+    let (joined, looked) = tokio::select! {
+        ended = replan.watch(fake.cluster(), &to) => panic!("{ended:?}"),
+        heard = session => heard,
+    };
+    // What was known at the start has not changed, so the first update is the pod's.
+    assert_eq!(joins(&joined), [("node-c", vec!["shop/db-0"])]);
+    assert_eq!(joined.notices, [""; 0]);
+    let gained = joined.owners.iter().flat_map(|change| &change.gained);
+    let gained: Vec<&str> = gained.map(|one| &*one.owner.name).collect();
+    assert!(
+        gained.contains(&"node-c"),
+        "its address was read: {gained:?}"
+    );
+    assert_eq!(
+        looks(&looked),
+        [("node-c", vec!["default/more", "shop/db-0"])]
+    );
+}
