@@ -14,7 +14,7 @@ use std::{
     process::{Command, ExitCode, Output},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya_build::Package;
 use object::{build::elf, elf::SHT_STRTAB};
 
@@ -127,6 +127,10 @@ fn take_agent() -> Result<()> {
     let taken = out_directory()?.join("agent");
     match env::var_os(AGENT) {
         Some(agent) => {
+            ensure!(
+                Path::new(&agent).is_absolute(),
+                "{AGENT} has to be an absolute path, because cargo runs this in tracer/"
+            );
             println!("cargo::rerun-if-changed={}", Path::new(&agent).display());
             fs::copy(&agent, &taken)
                 .with_context(|| format!("cannot copy {}", Path::new(&agent).display()))?;

@@ -45,6 +45,20 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The agent alone, beside the tested program.
+///
+/// # Errors
+/// If the program is missing.
+pub fn agent() -> Result<PathBuf> {
+    let agent = binary()?.with_file_name("tracer-agent");
+    ensure!(
+        agent.is_file(),
+        "there is no program {}: `cargo xtask test` builds it",
+        agent.display()
+    );
+    Ok(agent)
+}
+
 /// `target/PROFILE/tracer`, for a test at `target/PROFILE/deps/NAME`.
 fn beside_the_test() -> Result<PathBuf> {
     let test = std::env::current_exe()?;

@@ -46,7 +46,13 @@ pub(crate) fn agent() -> Result<PathBuf> {
 /// Builds the program with the agent inside, and prints its path and its size.
 pub(crate) fn build() -> Result<()> {
     let agent = agent()?;
-    build_one("tracer", "tracer", Some(&agent)).map(drop)
+    let tracer = fs::read(build_one("tracer", "tracer", Some(&agent))?)?;
+    let agent = fs::read(&agent)?;
+    ensure!(
+        tracer.windows(agent.len()).any(|part| part == agent),
+        "tracer does not have the agent inside"
+    );
+    Ok(())
 }
 
 /// The name under which `tracer` looks for an agent beside itself.
@@ -75,9 +81,10 @@ fn build_one(binary: &str, name: &str, agent: Option<&Path>) -> Result<PathBuf> 
     if !flags.is_empty() {
         build.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
     }
-    if let Some(agent) = agent {
-        build.env(AGENT, agent);
-    }
+    match agent {
+        Some(agent) => build.env(AGENT, agent),
+        None => build.env_remove(AGENT),
+    };
     run_shown(&mut build)?;
     let release = release_binary(binary)?;
     let directory = release.ancestors().nth(2).context("it is in a folder")?;

@@ -3,16 +3,11 @@
 //! Nothing is linked, so no compiler for C of that system is needed: a script stands for it, and
 //! makes empty files.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{cargo, run_shown, say};
+use crate::command::{cargo, quiet, run_shown};
 
 /// The system, by Rust's name.
 const TARGET: &str = "aarch64-apple-darwin";
@@ -35,20 +30,9 @@ for word; do
 done
 ";
 
-/// Checks the client, if rustup has the target.
+/// Checks the client.
 pub(crate) fn check() -> Result<()> {
-    let mut add = Command::new("rustup");
-    add.args(["target", "add", TARGET]).stdin(Stdio::null());
-    if !add
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-    {
-        say(format!(
-            "the client for {TARGET} is not checked: rustup cannot add that target"
-        ));
-        return Ok(());
-    }
+    quiet(Command::new("rustup").args(["target", "add", TARGET]))?;
     let tools = tempfile::tempdir()?;
     let variable = TARGET.replace('-', "_");
     let mut check = cargo();

@@ -39,7 +39,7 @@ pub(crate) struct Options {
 /// A part of the night's work.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// The static program, which must run in an empty folder
+    /// The static programs, each of which must run in an empty folder
     Build,
     /// The lab's tests on all kernels, each of them on one at least
     Kernels,

@@ -169,6 +169,8 @@ pub struct Fault {
     pub when: When,
     /// The hold time of the follow, which is longer than the kernel itself waits.
     pub hold: Duration,
+    /// Whether one timer of the kernel drops all packets at once.
+    pub by_timer: bool,
     /// The number of the lab's nodes.
     pub nodes: usize,
     fits: Fits,
@@ -177,9 +179,6 @@ pub struct Fault {
     make: Act,
     undo: Option<Act>,
 }
-
-/// The hold time of most follows.
-const HOLD: Duration = Duration::from_secs(1);
 
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -200,7 +199,8 @@ impl Fault {
             beside: Beside::Across,
             named: Named::Pod,
             when: When::During,
-            hold: HOLD,
+            hold: Duration::from_secs(1),
+            by_timer: false,
             nodes: 2,
             fits: with_pairs,
             alter: None,
@@ -228,16 +228,11 @@ impl Fault {
         Self { beside, ..self }
     }
 
-    /// Whether one timer of the kernel drops all packets at once.
-    #[must_use]
-    pub fn drops_by_timer(&self) -> bool {
-        self.hold > HOLD
-    }
-
     /// The fault shows after the kernel has asked a neighbour three times, once a second.
     fn of_neighbours(self) -> Self {
         Self {
             hold: Duration::from_secs(5),
+            by_timer: true,
             ..self
         }
     }

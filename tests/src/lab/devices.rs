@@ -31,7 +31,11 @@ pub(super) fn kernel_runs(line: &str) -> Result<bool> {
         unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
         let mut words = line.split_whitespace();
         let mut command = process::command(words.next().context("a command has a name")?);
-        Ok(process::run(command.args(words), "").is_ok())
+        let status = command.args(words).output();
+        let status = status
+            .with_context(|| format!("cannot run `{line}`"))?
+            .status;
+        Ok(status.success())
     };
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }

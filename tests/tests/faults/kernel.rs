@@ -1,9 +1,9 @@
 //! Checks what the kernel does, as `tracer drops` sees it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::cases::{Case, Running, is_at};
+use crate::cases::{Case, Running, Unseen, is_at};
 use crate::watch::{Watch, brief};
 
 /// Reasons of drops that are not always losses, and are only counted.
@@ -26,7 +26,7 @@ pub(crate) fn check(case: &Case<'_>, traffic: &Running, mut watch: Watch) -> Res
     });
     // The reason decides a drop's class, and so whether the drop is shown.
     if place.is_some() && counted.is_none() && !case.expected.may_be_unknown {
-        watch.wait_for(is_faulty)?;
+        watch.wait_for(is_faulty).context(Unseen)?;
     }
     let told = watch.stop()?;
     let text = |drop: &Value| format!("{drop:#}\namong {:#?}", brief(&told.drops));

@@ -123,18 +123,29 @@ fn known(lab: &Lab, client: &Pod, service: &Service) -> Result<Vec<Translated>> 
 
 /// The way of a packet to the same node, without the bridge's own device. The bridge passes a packet
 /// to this device only if it does not know the new destination's neighbour entry yet
-/// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge). With IPVS, all packets to a
-/// Service go to the node itself, and so through this device.
+/// (net/bridge/br_netfilter_hooks.c br_nf_pre_routing_finish_bridge). With IPVS, a packet to a Service
+/// enters the node by this device, and leaves by it.
 fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
-    let first = way.first().map(|(node, ..)| node.clone());
-    if way.iter().all(|(node, ..)| Some(node) == first.as_ref()) {
-        let is_bridge = |(at, name, _): &Point| {
-            let mut nodes = lab.nodes.iter();
-            nodes.any(|node| node.name == *at && node.bridge == *name)
-        };
-        way.retain(|point| !is_bridge(point));
+    let is_bridge = |(at, name, _): &Point| {
+        let mut nodes = lab.nodes.iter();
+        nodes.any(|node| node.name == *at && node.bridge == *name)
+    };
+    match &way[..] {
+        [_, bridge @ (.., "egress"), _] if is_bridge(bridge) => {
+            way.remove(1);
+        }
+        _ if goes_by_ipvs(&is_bridge, &way) => {
+            way.drain(1..3);
+        }
+        _ => {}
     }
     way
+}
+
+/// Whether a packet to the same node goes through the bridge's own device and back.
+fn goes_by_ipvs(is_bridge: impl Fn(&Point) -> bool, way: &[Point]) -> bool {
+    matches!(way, [_, inlet @ (.., "ingress"), outlet @ (.., "egress"), _]
+        if is_bridge(inlet) && is_bridge(outlet) && inlet.0 == outlet.0)
 }
 
 /// Checks that each packet between a client and a Service was delivered on its whole way, with one
@@ -232,25 +243,26 @@ fn keep_clean(proxy: Proxy) -> Result<()> {
     .map(drop)
 }
 
-/// Endpoints on the client's node and on the other one.
-fn on_both_nodes(proxy: Proxy) -> Result<()> {
+/// Endpoints on the client's node and on the other one. Returns the lab and the journeys.
+fn on_both_nodes(proxy: Proxy) -> Result<(Lab, Vec<Value>)> {
     let (lab, service) = lab(proxy, &[1, 2])?;
     let client = &lab.pods[0];
     let to = ["--dst-service", &service.full_name()];
     let (finished, served) = follow(&lab, client, &service, &to)?;
     let connections = check(&lab, client, &service, &finished.journeys)?;
     assert_eq!(connections, counted(&lab, &service, &served));
-    keep_clean(proxy)
+    keep_clean(proxy)?;
+    Ok((lab, finished.journeys))
 }
 
 #[test]
 fn a_service_by_iptables() -> Result<()> {
-    on_both_nodes(Proxy::Iptables)
+    on_both_nodes(Proxy::Iptables).map(drop)
 }
 
 #[test]
 fn a_service_by_nftables() -> Result<()> {
-    on_both_nodes(Proxy::Nftables)
+    on_both_nodes(Proxy::Nftables).map(drop)
 }
 
 #[test]
@@ -258,7 +270,11 @@ fn a_service_by_ipvs() -> Result<()> {
     if Proxy::Ipvs.is_for_another_kernel()? {
         return Ok(());
     }
-    on_both_nodes(Proxy::Ipvs)
+    let (lab, journeys) = on_both_nodes(Proxy::Ipvs)?;
+    let bridge = &lab.nodes[0].bridge;
+    let by_ipvs = |journey: &&Value| goes_by_ipvs(|(_, name, _)| name == bridge, &seen(journey));
+    assert!(journeys.iter().any(|journey| by_ipvs(&journey)));
+    Ok(())
 }
 
 /// The follow selects a port by its number, and by its name. The other port is not shown.

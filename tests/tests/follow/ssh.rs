@@ -66,16 +66,16 @@ fn check_follow(lab: &Lab, tracer: Tracer) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the program, with another copy beside it for machines of this architecture. The tested
-/// program need not be static, so the copy beside it only stands for the static one.
+/// A copy of the program, with the agent beside it for machines of this architecture. The tested
+/// agent need not be static, and the program does not look whether the file beside it is.
 fn client(directory: &Path) -> Result<String> {
     let client = directory.join("client");
     fs::create_dir(&client)?;
     let own = client.join("tracer");
     let machine = uname()?.machine().to_string_lossy().into_owned();
-    for path in [&own, &client.join(format!("tracer-agent-{machine}"))] {
-        fs::copy(program::binary()?, path)?;
-    }
+    fs::copy(program::binary()?, &own)?;
+    let beside = client.join(format!("tracer-agent-{machine}"));
+    fs::copy(program::agent()?, beside)?;
     Ok(own.to_str().context("its path is text")?.to_owned())
 }
 
@@ -163,7 +163,7 @@ fn a_host_that_takes_no_agent_says_why() -> Result<()> {
     assert!(said.contains("tracer did not arrive whole"), "{said}");
     script(&directory, "uname", "#!/bin/sh\necho riscv64\n")?;
     let said = refused(run)?;
-    let beside = "client/tracer-agent-riscv64 (`cargo xtask build` makes one)";
+    let beside = "client/tracer-agent-riscv64 (`cargo xtask build` on such a machine makes one)";
     assert!(said.contains(beside), "{said}");
     script(&directory, "id", "#!/bin/sh\necho 1000\n")?;
     script(

@@ -48,6 +48,7 @@ pub use args::{
     RecordingArgs, ReplayArgs, SchemaArgs, Shape, ShapeArgs, ShowArgs, Source, Split, StatsArgs,
     WatchArgs,
 };
+pub(crate) use args::{AgentArguments, AgentCommand};
 #[cfg(test)]
 pub(crate) use drops::tests::settings as drops_settings;
 pub use drops::{DropsLive, DropsSettings};
@@ -58,7 +59,6 @@ pub use selection::selection;
 pub use settings::{Live, Settings};
 pub use values::{AgentSpec, EndName, PodName, PortName, ServiceName};
 
-use self::args::{AgentArguments, AgentCommand};
 use crate::terminal::Lines;
 
 /// The commands of the program.
@@ -181,6 +181,13 @@ pub fn run_agent(agent: fn(&AgentArgs) -> Result<Outcome, Failure>) -> ExitCode 
     let arguments = match AgentArguments::try_parse() {
         Ok(arguments) => arguments,
         Err(help) if is_help(help.kind()) => help.exit(),
+        Err(refusal) if refusal.kind() == ErrorKind::InvalidSubcommand => {
+            return error::finish(Err(Failure::Syntax(
+                "this program is only tracer's agent: for other commands, use the whole tracer \
+                 (`cargo xtask build` makes it)"
+                    .to_owned(),
+            )));
+        }
         Err(refusal) => return error::finish(Err(refusal.into())),
     };
     log_to_stderr(arguments.verbose);

@@ -60,7 +60,7 @@ pub enum RemoteError {
     /// The machine has no tracer, and none is here that can run there.
     #[error(
         "it has no tracer, and this one cannot run there ({machine}): install tracer there, or put \
-         a static agent beside this one, as {} (`cargo xtask build` makes one)",
+         a static agent beside this one, as {} (`cargo xtask build` on such a machine makes one)",
         beside.display()
     )]
     NoProgram {

@@ -55,7 +55,7 @@ pub(super) fn open(
                     .map(|byte| format!("{byte:02x}"))
                     .collect();
                 let megabytes = program.len() as f64 / 1e6;
-                info!("{node}: has no tracer, and is given one of {megabytes:.1} MB");
+                info!("{node}: has no tracer, and gets an agent of {megabytes:.1} MB");
                 writeln!(input, "{} {hash}", program.len())
                     .and_then(|()| input.write_all(&program))
                     .and_then(|()| input.flush())
@@ -83,22 +83,22 @@ fn line(input: &mut impl Read, most: usize) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// The program for a machine, by its name in `uname -m`: the file beside this program that is
-/// named after the machine, the agent in this program, or this program itself.
+/// The program for a machine, by its name in `uname -m`: the agent in this program, the file beside
+/// this program that is named after the machine, or this program itself.
 fn for_machine(
     machine: &str,
     agent: &'static [u8],
     own: impl Fn() -> io::Result<PathBuf>,
 ) -> Result<Cow<'static, [u8]>, RemoteError> {
+    if runs_on(agent, machine) {
+        return Ok(Cow::Borrowed(agent));
+    }
     let failed = |source| RemoteError::Upload { source };
     let own = own().map_err(failed)?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let beside = own.with_file_name(format!("tracer-agent-{machine}"));
     if !machine.is_empty() && machine.chars().all(is_name) && beside.is_file() {
         return fs::read(&beside).map(Cow::Owned).map_err(failed);
-    }
-    if runs_on(agent, machine) {
-        return Ok(Cow::Borrowed(agent));
     }
     let whole = fs::read(&own).map_err(failed)?;
     if runs_on(&whole, machine) {
@@ -194,6 +194,9 @@ mod tests {
         let beside = directory.join("tracer-agent-aarch64");
         fs::write(&beside, "any")?;
         assert_eq!(chosen("aarch64", agent).ok(), Some(3));
+        // The agent inside is of the same version as this program, and another file may not be.
+        fs::write(directory.join("tracer-agent-x86_64"), "old")?;
+        assert_eq!(chosen("x86_64", agent).ok(), Some(agent.len()));
         fs::remove_dir_all(&directory)
     }
 

@@ -153,7 +153,6 @@ fn keys(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// Documents of each kind: with all values, and with null for each value that may be missing.
 /// Interfaces of a node: a pod's one, and an uplink with other programs.
 fn interfaces() -> interfaces::Plan {
     let interface = |name: &str, role| Interface {
@@ -192,6 +191,7 @@ fn interfaces() -> interfaces::Plan {
     }
 }
 
+/// Documents of each kind: with all values, and with null for each value that may be missing.
 pub(super) fn documents() -> Vec<String> {
     let mut out = Vec::new();
     let selected = Selected {

@@ -68,7 +68,13 @@ pub(super) fn build(
     args: &[String],
     environment: &[(&str, String)],
 ) -> Result<PathBuf> {
-    let mut files = vec![("usr/bin/tracer".to_owned(), tracer.to_owned())];
+    let mut files = vec![
+        ("usr/bin/tracer".to_owned(), tracer.to_owned()),
+        (
+            "usr/bin/tracer-agent".to_owned(),
+            tracer.with_file_name("tracer-agent"),
+        ),
+    ];
     for program in programs {
         let name = program.file_name().context("a program has a name")?;
         files.push((format!("tests/{}", name.to_string_lossy()), program.clone()));

@@ -14,8 +14,8 @@ use super::{Lab, MASQUERADE, Node};
 /// kube-proxy's interface with the addresses of all Services.
 const DEVICE: &str = "kube-ipvs0";
 
-/// The command that makes IPVS forget all Services, which every network namespace can do if the
-/// kernel has IPVS.
+/// The command that makes IPVS forget all Services. Every network namespace can run it if the kernel has
+/// IPVS.
 pub(super) const CLEAR: &str = "ipvsadm --clear";
 
 /// Writes all Services of the lab on a node again.

@@ -1,4 +1,4 @@
-//! Agents in pods of the project's own image, which has `tracer` and nothing else.
+//! Agents in pods of the project's own image, which has the agent, under the name `tracer`, and nothing else.
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;

@@ -34,23 +34,23 @@ pub struct AgentArgs {
 #[derive(Debug, Parser)]
 #[command(
     name = "tracer",
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), ", the agent"),
     max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true
 )]
-pub(in crate::cli) struct AgentArguments {
+pub(crate) struct AgentArguments {
     /// Say more on stderr about what is being done; twice for details
     #[arg(short, long, global = true, action = ArgAction::Count)]
-    pub(in crate::cli) verbose: u8,
+    pub(crate) verbose: u8,
 
     #[command(subcommand)]
-    pub(in crate::cli) command: AgentCommand,
+    pub(crate) command: AgentCommand,
 }
 
 /// The commands of the program that has only the agent.
 #[derive(Debug, Subcommand)]
-pub(in crate::cli) enum AgentCommand {
+pub(crate) enum AgentCommand {
     /// Run an agent on this node, for a follow on another machine
     ///
     /// Commands come in on standard input, records go out on standard output. The agent listens on no

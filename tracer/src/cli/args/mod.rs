@@ -25,7 +25,7 @@ use crate::terminal::is_screen;
 
 pub use access::AccessArgs;
 pub use agent::AgentArgs;
-pub(super) use agent::{AgentArguments, AgentCommand};
+pub(crate) use agent::{AgentArguments, AgentCommand};
 pub use drops::DropsArgs;
 pub use expect::ExpectArgs;
 pub use export::{BundleArgs, ExportArgs, Format, SchemaArgs, Split};

@@ -91,7 +91,7 @@ pub struct WatchArgs {
     ///
     /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
     /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
-    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies this one there
+    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies an agent there
     /// until the end; it uses sudo -n if the login is not root. NODE=exec:COMMAND runs a shell command
     /// whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster is
     /// named and no agent is given, tracer observes this machine.

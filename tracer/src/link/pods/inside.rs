@@ -79,7 +79,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::cli::{Arguments, Command};
+    use crate::cli::{AgentArguments, AgentCommand, Arguments, Command};
 
     #[test]
     fn only_an_image_that_was_named_may_have_no_shell() {
@@ -106,6 +106,9 @@ mod tests {
     #[test]
     fn what_an_image_with_tracer_runs_is_what_tracer_takes() {
         let agent = |words: Vec<String>| {
+            // An image may have the whole program, or the agent alone.
+            let alone = AgentArguments::try_parse_from(&words).expect("it is a command");
+            assert!(matches!(alone.command, AgentCommand::Agent(_)));
             let arguments = Arguments::try_parse_from(words).expect("it is a command");
             match arguments.command {
                 Command::Agent(args) => args,
