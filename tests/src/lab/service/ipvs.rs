@@ -20,6 +20,9 @@ pub(super) const CLEAR: &str = "ipvsadm --clear";
 
 /// Writes all Services of the lab on a node again.
 pub(super) fn program(lab: &Lab, node: &Node) -> Result<()> {
+    // An answer from a pod of the same node crosses the bridge alone. IPVS translates it only if
+    // netfilter sees bridged packets, as kubeadm has nodes do.
+    node.netns.run("modprobe br_netfilter")?;
     node.netns.run(CLEAR)?;
     // IPVS enters its translations in connection tracking, as kube-proxy has it do.
     node.netns.sysctl(&[("ipv4/vs/conntrack", "1")])?;
