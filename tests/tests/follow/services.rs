@@ -134,7 +134,7 @@ fn directly(lab: &Lab, mut way: Vec<Point>) -> Vec<Point> {
         [_, bridge @ (.., "egress"), _] if is_bridge(bridge) => {
             way.remove(1);
         }
-        _ if goes_by_ipvs(&is_bridge, &way) => {
+        _ if goes_by_ipvs(is_bridge, &way) => {
             way.drain(1..3);
         }
         _ => {}
