@@ -73,6 +73,7 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
             owners: settings.owners,
             chosen: settings.chosen,
         },
+        all_nodes: settings.all_nodes,
         unreached: BTreeSet::new(),
         tally: Tally::default(),
         count: settings.count,
@@ -98,6 +99,8 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
 /// The state of the watch.
 struct Watching<'a, V> {
     scene: DropScene,
+    /// Whether agents watch all nodes of the cluster, whatever pods these have.
+    all_nodes: bool,
     /// Nodes of which it was said that they have no agent yet.
     unreached: BTreeSet<String>,
     tally: Tally,
@@ -129,6 +132,7 @@ impl<V: DropView> Work for Watching<'_, V> {
         if batch.change.as_ref().is_some_and(|change| change.leaves) {
             let node = &self.scene.nodes[agent].node;
             let why = match &self.scene.chosen {
+                _ if self.all_nodes => "the node has left the cluster".to_owned(),
                 Some(Chosen::Pod(name)) => format!("{name} is not there any more"),
                 Some(namespace) => format!("no pod of {namespace} is there any more"),
                 None => "the node has left the cluster".to_owned(),

@@ -150,8 +150,8 @@ impl Replan {
             }
             let known = match watch.cluster().read_node(&name).await {
                 Ok(node) => self.nodes.take_node(&node),
-                // The next change may find an answer.
-                Err(error) if error.may_pass() => continue,
+                // The next change may find an answer. Meanwhile, the watches must not wait for more.
+                Err(error) if error.may_pass() => break,
                 Err(_) => Ok(()),
             };
             if let Err(error) = known {

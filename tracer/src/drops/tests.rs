@@ -107,6 +107,7 @@ fn watching<'a>(
             owners: Owners::default(),
             chosen,
         },
+        all_nodes: false,
         unreached: BTreeSet::new(),
         tally: Tally::default(),
         reports: vec![DropReport::default()],

@@ -134,7 +134,7 @@ impl Pod {
     }
 
     /// Whether the pod's addresses are its own, once it has some.
-    fn has_own_addresses(&self) -> bool {
+    pub(crate) fn has_own_addresses(&self) -> bool {
         !self.host_network && !self.has_ended()
     }
 }

@@ -80,7 +80,11 @@ fn replace(cluster: &Cluster, tracer: &mut Tracer, from: &Pod, db: &Pod) -> Resu
 
 pub(super) fn stop(tracer: Tracer) -> Result<()> {
     let finished = tracer.stop()?;
-    let other: Vec<_> = finished.journeys.iter().filter(|one| went_wrong(one)).collect();
+    let other: Vec<_> = finished
+        .journeys
+        .iter()
+        .filter(|one| went_wrong(one))
+        .collect();
     assert!(other.is_empty(), "{other:#?}\n{}", finished.stderr);
     assert!(finished.status.success(), "{}", finished.stderr);
     Ok(())

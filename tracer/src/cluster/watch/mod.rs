@@ -238,7 +238,9 @@ impl Watch {
     /// Times from which the pods have their addresses.
     #[must_use]
     pub fn since(&self) -> Pods {
-        let since = self.pods().filter_map(|place| Some((place, place.since?)));
+        // A pod that has ended may name an address that another pod has by now.
+        let pods = self.pods().filter(|place| place.pod.has_own_addresses());
+        let since = pods.filter_map(|place| Some((place, place.since?)));
         let each = since.flat_map(|(place, since)| {
             let addresses = place.pod.addresses.iter();
             addresses.map(move |address| (*address, since))

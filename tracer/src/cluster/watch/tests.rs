@@ -82,6 +82,25 @@ async fn pods_of_a_node_are_listed_from_memory_and_nodes_without_their_status() 
     );
 }
 
+/// A pod that has ended may name an address that another pod has by now.
+#[tokio::test]
+async fn an_address_is_a_pods_since_that_pod_has_it() {
+    let mut ended = pod("report-1", "10.244.1.5");
+    ended["status"]["phase"] = "Succeeded".into();
+    ended["status"]["startTime"] = "2026-03-01T11:00:00Z".into();
+    let fake = Fake::start(move |path| match path {
+        path if path.contains("watch=true") => Answer::Silence,
+        _ => Answer::List(vec![pod("cart", "10.244.1.5"), ended.clone()]),
+    });
+    let mut watch = Watch::new(fake.cluster());
+    let added = watch.add(&Subject::PodsOn("node-a".to_owned())).await;
+    added.expect("nothing is looked up");
+    until_complete(&mut watch).await;
+    let address = "10.244.1.5".parse().expect("an address");
+    let since = watch.since().get(&address).copied();
+    assert_eq!(since, Some(1_772_368_496_000_000_000));
+}
+
 /// Somebody who may list nodes learns which right is missing. Who may not even list pods has
 /// learned that before.
 #[tokio::test]
