@@ -13,12 +13,17 @@ use tracer_tests::{
     program::{Finished, LIMIT},
 };
 
+/// Whether a packet looks for a neighbour, or answers that.
+pub(super) fn is_neighbour(journey: &Value) -> bool {
+    let packet = &journey["packet"];
+    !packet["arp"].is_null() || !packet["icmp"]["neighbour"].is_null()
+}
+
 /// Whether a packet did not arrive. Other traffic needs neighbour discovery, which may be on its
 /// way when the follow begins or ends.
 pub(super) fn failed(journey: &Value) -> bool {
     let verdict = &journey["verdict"];
-    let packet = &journey["packet"];
-    let neighbour = !packet["arp"].is_null() || !packet["icmp"]["neighbour"].is_null();
+    let neighbour = is_neighbour(journey);
     let mut causes = ["before-start", "still-open"].into_iter();
     let cut_off = neighbour && causes.any(|cause| verdict["cause"] == cause);
     let kind = verdict["kind"].as_str();
