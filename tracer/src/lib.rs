@@ -10,6 +10,9 @@
 
 #[cfg(target_os = "linux")]
 pub mod agent;
+#[cfg(not(target_os = "linux"))]
+#[path = "agent/nowhere.rs"]
+pub mod agent;
 mod changes;
 pub mod cli;
 mod clock;

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-#[cfg(target_os = "linux")]
-use tracer::agent;
 use tracer::{
+    agent,
     cli::{
         self, AgentArgs, BundleArgs, DropsSettings, ExportArgs, Failure, ImportArgs, Outcome,
         Program, ReplayArgs, SchemaArgs, Settings, ShowArgs, StatsArgs,
@@ -27,16 +26,8 @@ impl Program for Tracer {
         drops::run(settings)
     }
 
-    #[cfg(target_os = "linux")]
     fn agent(args: &AgentArgs) -> Result<Outcome, Failure> {
         agent::run(args)
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn agent(_: &AgentArgs) -> Result<Outcome, Failure> {
-        Err(Failure::new(
-            "agents run on Linux: start this one on a node",
-        ))
     }
 
     fn replay(args: &ReplayArgs) -> Result<Outcome, Failure> {

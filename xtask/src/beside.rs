@@ -7,12 +7,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     check::{self, BINARY},
@@ -158,21 +157,9 @@ fn earlier() -> Result<Built> {
 /// Builds the benchmark, and returns its path.
 fn built_bench(cargo: &mut Command) -> Result<PathBuf> {
     cargo.args(["bench", "--bench", "*", "--no-run"]);
-    cargo.args(["--message-format", "json-render-diagnostics"]);
-    let built = cargo
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()?;
-    ensure!(built.status.success(), "`{}` failed", line(cargo));
-    for message in serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>() {
-        let message = message?;
-        if message["target"]["kind"][0] == "bench"
-            && let Some(program) = message["executable"].as_str()
-        {
-            return Ok(PathBuf::from(program));
-        }
-    }
-    bail!("`{}` has built no benchmark", line(cargo))
+    let built = check::built(cargo, |message| message["target"]["kind"][0] == "bench")?;
+    let bench = built.into_iter().next();
+    bench.with_context(|| format!("`{}` has built no benchmark", line(cargo)))
 }
 
 impl Built {
@@ -180,7 +167,7 @@ impl Built {
     fn run(&self, parts: &[&str]) -> Result<String> {
         let mut bench = Command::new(&self.bench);
         bench.args(parts).env(BINARY, &self.tracer);
-        bench.current_dir(Path::new(&self.folder));
+        bench.current_dir(&self.folder);
         bench.stdin(Stdio::null()).stderr(Stdio::inherit());
         let output = bench.output()?;
         let tables = String::from_utf8(output.stdout)?;

@@ -156,23 +156,28 @@ pub(crate) fn run_one(
 pub(crate) fn test_programs() -> Result<Vec<PathBuf>> {
     let mut cargo = cargo();
     cargo.args(["test", "--release", "--test", "*", "--no-run"]);
+    // cargo also builds the programs that the tests need.
+    let programs = built(&mut cargo, |message| message["profile"]["test"] == true)?;
+    ensure!(!programs.is_empty(), "cargo has built no test program");
+    Ok(programs)
+}
+
+/// Runs a command of cargo that builds, and returns the paths of the `wanted` programs.
+pub(crate) fn built(cargo: &mut Command, wanted: fn(&Value) -> bool) -> Result<Vec<PathBuf>> {
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let built = cargo
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;
-    ensure!(built.status.success(), "`{}` failed", line(&cargo));
+    ensure!(built.status.success(), "`{}` failed", line(cargo));
     let messages = serde_json::Deserializer::from_slice(&built.stdout).into_iter::<Value>();
     let mut programs = Vec::new();
     for message in messages {
         let message = message?;
-        // cargo also builds the programs that the tests need.
-        let is_test = message["profile"]["test"] == true;
-        if let Some(program) = message["executable"].as_str().filter(|_| is_test) {
+        if let Some(program) = message["executable"].as_str().filter(|_| wanted(&message)) {
             programs.push(PathBuf::from(program));
         }
     }
-    ensure!(!programs.is_empty(), "cargo has built no test program");
     Ok(programs)
 }
 

@@ -17,18 +17,15 @@ use crate::process;
 /// one.
 pub(super) fn kernel_has(add: &str) -> Result<bool> {
     let add = format!("link add name one type veth peer name other\n{add}\n");
-    let ask = || -> Result<bool> {
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+    in_new_namespace(|| {
         let mut ip = process::command("ip");
         Ok(process::run(ip.args(["-batch", "-"]), &add).is_ok())
-    };
-    thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
+    })
 }
 
 /// Whether a command line succeeds in a new network namespace.
 pub(super) fn kernel_runs(line: &str) -> Result<bool> {
-    let ask = || -> Result<bool> {
-        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+    in_new_namespace(|| {
         let mut words = line.split_whitespace();
         let mut command = process::command(words.next().context("a command has a name")?);
         let status = command.args(words).output();
@@ -36,6 +33,14 @@ pub(super) fn kernel_runs(line: &str) -> Result<bool> {
             .with_context(|| format!("cannot run `{line}`"))?
             .status;
         Ok(status.success())
+    })
+}
+
+/// Asks on a thread in a new network namespace.
+fn in_new_namespace(ask: impl FnOnce() -> Result<bool> + Send) -> Result<bool> {
+    let ask = || {
+        unshare(CloneFlags::CLONE_NEWNET).context("cannot make a network namespace")?;
+        ask()
     };
     thread::scope(|scope| scope.spawn(ask).join().expect("asking does not panic"))
 }

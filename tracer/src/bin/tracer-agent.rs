@@ -5,18 +5,8 @@
 
 use std::process::ExitCode;
 
-use tracer::cli;
+use tracer::{agent, cli};
 
-#[cfg(target_os = "linux")]
 fn main() -> ExitCode {
-    cli::run_agent(tracer::agent::run)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn main() -> ExitCode {
-    cli::run_agent(|_| {
-        Err(cli::Failure::new(
-            "agents run on Linux: start this one on a node",
-        ))
-    })
+    cli::run_agent(agent::run)
 }
