@@ -28,10 +28,13 @@ use super::{
     points::{Layout, Route, Ways},
     survey::Survey,
 };
-use crate::{decode::hop_at, store::Writer};
+use crate::{
+    decode::hop_at,
+    store::{Writer, unix},
+};
 
 /// How far one file is read ahead of the others, ns.
-const AHEAD: u64 = 100_000_000;
+const AHEAD: i64 = 100_000_000;
 /// Limit of packets that are read from one file at once.
 const PACKETS: usize = 4096;
 /// Generation of the filter, the same for all packets.
@@ -46,13 +49,25 @@ pub(super) struct Rest {
     pub(super) unparsed: u64,
 }
 
+/// A packet of a capture.
+pub(super) enum Seen {
+    /// Its hop, without a point and an sk_buff, and the direction, if the capture has it.
+    Hop(Box<Hop>, Option<Direction>),
+    /// It is neither IP nor ARP.
+    Other,
+    /// Its headers cannot be parsed.
+    Unparsed,
+}
+
 /// A reader of one file.
 struct Source<'a> {
     input: &'a Input,
     survey: &'a Survey,
     capture: Option<Capture>,
     packet: Captured,
-    /// Time of the next packet, Unix time, ns; `None` at the end.
+    /// Nanoseconds that turn the capture's times into the Unix time of all nodes when added.
+    offset: i64,
+    /// Time of the next packet by the capture's clock, ns; `None` at the end.
     next: Option<u64>,
     streams: BTreeMap<(usize, Option<u32>), Stream<'a>>,
 }
@@ -71,7 +86,7 @@ pub(super) fn convert(
     surveys: &[Survey],
     layout: &Layout,
     load: &Load,
-    begin: u64,
+    begin: i64,
     writer: &mut Writer,
 ) -> Result<Rest, ImportError> {
     let files = inputs.iter().zip(surveys).enumerate();
@@ -81,26 +96,29 @@ pub(super) fn convert(
             let route = layout.routes.get(&(file, *key))?;
             Some((*key, Stream::new(route)))
         });
+        let streams: BTreeMap<_, _> = streams.collect();
+        let node = streams.values().next().map(|stream| stream.route.node);
         let firsts = survey.spots.values().map(|spot| spot.first);
         Source {
             input,
             survey,
+            offset: node.map_or(0, |node| layout.nodes[node].realtime_offset),
             capture: None,
             packet: Captured::default(),
             next: firsts.min(),
-            streams: streams.collect(),
+            streams,
         }
     });
     let mut sources: Vec<Source<'_>> = sources.collect();
     for source in &mut sources {
-        source.begin(begin, writer)?;
+        source.begin(begin, layout, writer)?;
     }
     let mut rest = Rest::default();
     let mut buffers = vec![0; layout.nodes.len()];
     while let Some((turn, _)) = earliest(&sources) {
         let others = sources.iter().enumerate().filter(|(at, _)| *at != turn);
-        let others = others.filter_map(|(_, source)| source.next).min();
-        let until = others.map_or(u64::MAX, |time| time.saturating_add(AHEAD));
+        let others = others.filter_map(|(_, source)| source.time()).min();
+        let until = others.map_or(i64::MAX, |time| time.saturating_add(AHEAD));
         let source = &mut sources[turn];
         source.read(until, load, &mut buffers, &mut rest)?;
         source.hand_on(writer)?;
@@ -108,17 +126,49 @@ pub(super) fn convert(
     Ok(rest)
 }
 
-/// The source with the earliest next packet, and that packet's time.
-fn earliest(sources: &[Source<'_>]) -> Option<(usize, u64)> {
+/// The place of a packet in its file, and what the packet is. `None` for an interface that the
+/// survey did not see, because the file has grown since.
+pub(super) fn seen(
+    survey: &Survey,
+    packet: &Captured,
+    load: &Load,
+) -> Option<((usize, Option<u32>), Seen)> {
+    let interface = survey.interfaces.get(packet.interface)?;
+    let link = Link::of(interface.link)?;
+    let key = (packet.interface, link.index(&packet.data));
+    let Ok(read) = link::read(link, packet, load) else {
+        return Some((key, Seen::Unparsed));
+    };
+    let Some(event) = read.event else {
+        return Some((key, Seen::Other));
+    };
+    let event = HopEvent {
+        time: packet.time,
+        generation: GENERATION,
+        ..event
+    };
+    let Ok(mut hop) = hop_at(&event, 0) else {
+        return Some((key, Seen::Unparsed));
+    };
+    hop.src_mac = hop.src_mac.or(read.sender);
+    Some((key, Seen::Hop(Box::new(hop), read.direction)))
+}
+
+/// The source with the earliest next packet, and that packet's time, Unix time, ns.
+fn earliest(sources: &[Source<'_>]) -> Option<(usize, i64)> {
     let times = sources.iter().enumerate();
-    let times = times.filter_map(|(at, source)| Some((at, source.next?)));
+    let times = times.filter_map(|(at, source)| Some((at, source.time()?)));
     times.min_by_key(|(at, time)| (*time, *at))
 }
 
 impl Source<'_> {
-    /// Writes the state of each stream before its first packet.
-    fn begin(&self, begin: u64, writer: &mut Writer) -> Result<(), ImportError> {
-        let first = self.next.unwrap_or(begin);
+    /// Time of the next packet, Unix time, ns, by the clock of all nodes.
+    fn time(&self) -> Option<i64> {
+        self.next.map(|time| unix(time, self.offset))
+    }
+
+    /// Writes the state of each stream before its first packet. `begin` is Unix time, ns.
+    fn begin(&self, begin: i64, layout: &Layout, writer: &mut Writer) -> Result<(), ImportError> {
         for stream in self.streams.values() {
             let Route {
                 node,
@@ -126,6 +176,9 @@ impl Source<'_> {
                 vouched,
                 ..
             } = stream.route;
+            let begin = begin.saturating_sub(layout.nodes[*node].realtime_offset);
+            let begin = u64::try_from(begin).unwrap_or(0);
+            let first = self.next.unwrap_or(begin);
             let batch = Batch {
                 stream: *own,
                 report: Some(stream.report(begin)),
@@ -143,10 +196,11 @@ impl Source<'_> {
         Ok(())
     }
 
-    /// Reads packets up to a time, Unix time, ns, and the time of the next one.
+    /// Reads packets up to a time, Unix time, ns, by the clock of all nodes, and the time of the
+    /// next one.
     fn read(
         &mut self,
-        until: u64,
+        until: i64,
         load: &Load,
         buffers: &mut [u64],
         rest: &mut Rest,
@@ -156,7 +210,7 @@ impl Source<'_> {
             self.advance();
         }
         for _ in 0..PACKETS {
-            if self.next.is_none_or(|time| time > until) {
+            if self.time().is_none_or(|time| time > until) {
                 break;
             }
             self.take(load, buffers, rest);
@@ -181,43 +235,29 @@ impl Source<'_> {
 
     /// Takes the next packet.
     fn take(&mut self, load: &Load, buffers: &mut [u64], rest: &mut Rest) {
-        let packet = &self.packet;
-        let interface = self.survey.interfaces.get(packet.interface);
-        // A file that grows during the import has more interfaces than the survey saw.
-        let Some(link) = interface.and_then(|interface| Link::of(interface.link)) else {
+        let Some((key, seen)) = seen(self.survey, &self.packet, load) else {
             return;
         };
-        let key = (packet.interface, link.index(&packet.data));
         let Some(stream) = self.streams.get_mut(&key) else {
             return;
         };
-        let buffer = &mut buffers[stream.route.node];
-        *buffer += 1;
-        let seen = link::read(link, packet, load).ok();
-        let hop = seen.as_ref().and_then(|seen| {
-            let event = HopEvent {
-                time: packet.time,
+        match seen {
+            Seen::Hop(mut hop, told) => {
                 // Each packet has its own sk_buff address, because a capture does not have
                 // them.
-                skb: *buffer,
-                generation: GENERATION,
-                ..seen.event?
-            };
-            Some(hop_at(&event, 0))
-        });
-        match (seen, hop) {
-            (Some(seen), Some(Ok(mut hop))) => {
-                hop.src_mac = hop.src_mac.or(seen.sender);
-                let direction = stream.route.direction(&hop, seen.direction);
+                let buffer = &mut buffers[stream.route.node];
+                *buffer += 1;
+                hop.skb = *buffer;
+                let direction = stream.route.direction(&hop, told);
                 hop.point = stream.route.point(direction);
                 stream.count(direction, Counter::Emitted);
-                stream.hops.push(hop);
+                stream.hops.push(*hop);
             }
-            (Some(_), None) => {
+            Seen::Other => {
                 rest.others += 1;
                 stream.count(Direction::Ingress, Counter::Miss);
             }
-            _ => {
+            Seen::Unparsed => {
                 rest.unparsed += 1;
                 stream.count(Direction::Ingress, Counter::Unparsed);
             }
@@ -308,7 +348,7 @@ impl<'a> Stream<'a> {
 
 impl Route {
     /// Direction of a packet. `told` is the capture's own statement.
-    fn direction(&self, hop: &Hop, told: Option<Direction>) -> Direction {
+    pub(super) fn direction(&self, hop: &Hop, told: Option<Direction>) -> Direction {
         let (is, way) = match &self.ways {
             Ways::One(direction) => return *direction,
             Ways::Told => return told.unwrap_or(Direction::Ingress),

@@ -9,16 +9,17 @@
 //!    └─────frames──► walk, copy, decode ──► hops ──► recording
 //! ```
 //!
-//! **What a capture does not say.** It may have missed packets, it holds no drops, and
-//! nobody has compared its clock with another's. The recording says all of that in the
-//! terms that are there: batches that are overdue, nodes whose drops are not watched, a
-//! skew as large as the hold time. So nothing is concluded from what is not in a capture,
-//! unless it vouches for itself (`survey`).
+//! **What a capture does not say.** It may have missed packets, and it holds no drops. The
+//! recording says that in the terms that are there: batches that are overdue, and nodes whose
+//! drops are not watched. So nothing is concluded from what is not in a capture, unless it
+//! vouches for itself (`survey`). The packets themselves compare the nodes' clocks (`clocks`).
+//! If they cannot, the recording has a skew as large as the hold time.
 //!
 //! **An export of tracer's** carries its recording, which is taken out as it was
 //! (`restore`).
 
 mod capture;
+mod clocks;
 mod convert;
 mod error;
 mod interface;
@@ -35,10 +36,11 @@ use tracer_common::{
     config::{Load, PORTS, TunnelPorts},
     hash::Key,
 };
-use tracer_core::{collect::Beginning, journey::Limits};
+use tracer_core::{collect::Beginning, journey::Limits, model::skew};
 
 use self::{
     capture::Input,
+    clocks::compare,
     convert::{Rest, convert},
     error::ImportError,
     points::Layout,
@@ -49,7 +51,7 @@ use crate::{
     cli::{Failure, ImportArgs, Outcome},
     inventory::{Inventory, list},
     stdio,
-    store::{Head, RecordError, Writer, Written},
+    store::{Head, RecordError, Writer, Written, unix},
     terminal::tell,
 };
 
@@ -127,12 +129,21 @@ fn captures(
     surveys: &[Survey],
     inventory: Option<&Inventory>,
 ) -> Result<Outcome, ImportError> {
-    let layout = Layout::of(inputs, surveys, &args.at, inventory)?;
-    let named = layout.routes.keys();
-    let spots = named.map(|(file, key)| &surveys[*file].spots[key]);
+    let mut layout = Layout::of(inputs, surveys, &args.at, inventory)?;
+    let mut load = Load {
+        key: Key([crate::random(), crate::random()]),
+        ..Load::default()
+    };
+    load.ports = ports(&args.vxlan_ports)?;
+    let (is_compared, sentences) = compare(inputs, surveys, &mut layout, &load, args.hold)?;
+    let spots = layout.routes.iter().map(|((file, key), route)| {
+        let offset = layout.nodes[route.node].realtime_offset;
+        let spot = &surveys[*file].spots[key];
+        (unix(spot.first, offset), unix(spot.last, offset))
+    });
     let (Some(first), Some(last)) = (
-        spots.clone().map(|spot| spot.first).min(),
-        spots.map(|spot| spot.last).max(),
+        spots.clone().map(|(first, _)| first).min(),
+        spots.map(|(_, last)| last).max(),
     ) else {
         let names: Vec<&str> = surveys.iter().map(|survey| &*survey.name).collect();
         let names = list(&names, "or");
@@ -141,20 +152,27 @@ fn captures(
         ));
         return Ok(Outcome::NothingMatched);
     };
-    let mut load = Load {
-        key: Key([crate::random(), crate::random()]),
-        ..Load::default()
-    };
-    load.ports = ports(&args.vxlan_ports)?;
     let mut writer = Writer::create_whole(&args.output)?;
-    let beginning = beginning(args, surveys, &layout, inventory, first);
-    let skew = beginning.skew.unsigned_abs();
+    for sentence in &sentences {
+        tell(sentence);
+    }
+    let mut beginning = beginning(args, surveys, &layout, inventory, first);
+    beginning.warnings.extend(sentences);
+    // Clocks that nothing compared may differ as those of separate recordings do. Hops that differ
+    // by more are not joined.
+    beginning.skew = if is_compared {
+        skew(&layout.nodes)
+    } else {
+        beginning.limits.hold
+    };
+    beginning.limits.hold = beginning.limits.hold.saturating_add(beginning.skew);
+    let skew = beginning.skew;
     writer.begin(Head::new(beginning, Vec::new(), Some(load.key)))?;
     // All points count as observed before the first packet, by every clock. A stream itself
     // says what its capture may have missed.
-    writer.armed(i64::try_from(first.saturating_sub(skew)).unwrap_or(0));
+    writer.armed(first.saturating_sub(skew));
     let rest = convert(inputs, surveys, &layout, &load, first, &mut writer)?;
-    let written = writer.end(i64::try_from(last).unwrap_or(i64::MAX))?;
+    let written = writer.end(last)?;
     told(args, surveys, &layout, &written, rest);
     Ok(Outcome::of(written.hops))
 }
@@ -185,7 +203,7 @@ fn beginning(
     surveys: &[Survey],
     layout: &Layout,
     inventory: Option<&Inventory>,
-    first: u64,
+    first: i64,
 ) -> Beginning {
     let hold = i64::try_from(args.hold.as_nanos()).unwrap_or(i64::MAX);
     let mut warnings: Vec<String> = inventory.and_then(Inventory::warning).into_iter().collect();
@@ -196,18 +214,6 @@ fn beginning(
                 .to_owned(),
         );
     }
-    // The clocks may differ as those of separate recordings; hops that differ by more are not
-    // joined.
-    let skew = if layout.nodes.len() > 1 {
-        warnings.push(format!(
-            "nobody has compared the clocks of these nodes: they are taken to agree within {:?}; \
-             between nodes, hops are in causal order, and times are as exact as the clocks agree",
-            args.hold
-        ));
-        hold
-    } else {
-        0
-    };
     let names: Vec<&str> = surveys.iter().map(|survey| &*survey.name).collect();
     Beginning {
         nodes: layout.nodes.clone(),
@@ -215,14 +221,14 @@ fn beginning(
         sources: Vec::new(),
         asked: Vec::new(),
         limits: Limits {
-            hold: hold.saturating_add(skew),
+            hold,
             ..Limits::default()
         },
         count: None,
-        time: i64::try_from(first).unwrap_or(0),
+        time: first,
         follow: format!("all packets captured in {}", list(&names, "and")),
         warnings,
-        skew,
+        skew: 0,
     }
 }
 

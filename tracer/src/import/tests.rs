@@ -37,8 +37,8 @@ const PLACES: [&str; 4] = [
     "node-b/veth2,pod=10.244.2.7",
 ];
 
-/// What tcpdump has at each of these places of some pings, the clock of node-b being
-/// `apart` ns behind.
+/// What tcpdump has at each of these places of some pings. The clock of node-b is `apart` ns
+/// behind.
 fn pings(count: u16, apart: u64) -> [Vec<Timed>; 4] {
     let mut places = [const { Vec::new() }; 4];
     for seq in 0..count {
@@ -175,6 +175,45 @@ fn a_packet_that_four_captures_have_is_one_journey_whatever_the_clocks() {
             assert_eq!(verdict.kind, Kind::Delivered, "{apart}");
         }
     }
+}
+
+#[test]
+fn packets_in_both_directions_correct_the_clocks() {
+    for apart in [0, 40 * MICROSECOND, 3 * SECOND, 3 * 3_600 * SECOND] {
+        let stage = Stage::new();
+        let shown = stage.at_all_places(&pings(3, apart));
+        assert_eq!(shown.ways.len(), 6, "{apart}: three there, three back");
+        for (journey, verdict) in &shown.journeys {
+            assert_eq!(verdict.kind, Kind::Delivered, "{apart}");
+            // Each hop comes 10 µs after the one before.
+            for steps in journey.steps.windows(2) {
+                let took = steps[1].time - steps[0].time;
+                assert!((9_000..=11_000).contains(&took), "{apart}: {took}");
+            }
+        }
+        let recordings = Recordings::open(&[stage.path("out.arrows")]).expect("a recording");
+        let hello = &recordings.head().nodes[1];
+        let error = hello.realtime_offset - apart.cast_signed();
+        assert!(error.abs() <= hello.clock_bound, "{apart}: {hello:?}");
+        assert!(hello.clock_bound < 100_000, "{apart}: {hello:?}");
+        let warnings = recordings.head().warnings.join("\n");
+        let is_told = warnings.contains("the clock of node-b is 3s behind that of node-a, ± ");
+        assert_eq!(is_told, apart == 3 * SECOND, "{warnings}");
+    }
+}
+
+#[test]
+fn packets_in_one_direction_do_not_compare_clocks() {
+    let stage = Stage::new();
+    let there = pings(3, 0).map(|packets| packets.into_iter().step_by(2).collect());
+    let shown = stage.at_all_places(&there);
+    assert_eq!(shown.ways, [THERE, THERE, THERE]);
+    let recordings = Recordings::open(&[stage.path("out.arrows")]).expect("a recording");
+    let head = recordings.head();
+    assert_eq!(head.skew, 5 * SECOND.cast_signed());
+    let warnings = head.warnings.join("\n");
+    let told = "no packets in both directions compare the clock of node-a or node-b";
+    assert!(warnings.contains(told), "{warnings}");
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl Rows {
 }
 
 /// An agent's monotonic time as Unix time, ns.
-pub(super) fn unix(time: u64, offset: i64) -> i64 {
+pub(crate) fn unix(time: u64, offset: i64) -> i64 {
     i64::try_from(time).map_or(i64::MAX, |time| time.saturating_add(offset))
 }
 

@@ -41,6 +41,7 @@ mod writer;
 pub use anonymize::Anonymizer;
 pub(crate) use anonymize::CopyError;
 pub use contents::Contents;
+pub(crate) use encode::unix;
 pub use error::{JoinError, RecordError, TraceError};
 pub use head::Head;
 pub(crate) use head::unwatched_end;

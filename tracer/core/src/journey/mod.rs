@@ -14,6 +14,7 @@
 mod arrival;
 mod content;
 mod course;
+mod crossings;
 mod destination;
 mod drop;
 mod engine;
@@ -36,6 +37,7 @@ mod translation;
 
 pub(crate) use arrival::expected;
 pub use arrival::{Arrival, arrival};
+pub use crossings::{ComparedClock, Crossings};
 pub use destination::destination;
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined};

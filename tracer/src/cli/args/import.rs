@@ -41,7 +41,8 @@ pub struct ImportArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub inventory: Option<PathBuf>,
 
-    /// How long to wait for a packet's next hop, and by how much the clocks of nodes may differ
+    /// How long to wait for a packet's next hop, and by how much the clocks of nodes may differ if no packets
+    /// compare them
     #[arg(
         long,
         value_name = "TIME",

@@ -1,0 +1,106 @@
+//! Compares the clocks of nodes by the packets that the captures of several nodes have.
+
+use std::time::Duration;
+
+use tracer_common::config::Load;
+use tracer_core::{
+    journey::{ComparedClock, Crossings},
+    model::Hello,
+};
+
+use super::{
+    ImportError,
+    capture::{Captured, Input, Item},
+    convert::{Seen, seen},
+    points::Layout,
+    survey::Survey,
+};
+use crate::inventory::list;
+
+/// Compares the clocks of all nodes, and shifts each to that of its reference node. Returns
+/// whether all nodes have one time then, and what the user has to know, one sentence each.
+pub(super) fn compare(
+    inputs: &[Input],
+    surveys: &[Survey],
+    layout: &mut Layout,
+    load: &Load,
+    hold: Duration,
+) -> Result<(bool, Vec<String>), ImportError> {
+    if layout.nodes.len() < 2 {
+        return Ok((true, Vec::new()));
+    }
+    let clocks = crossings(inputs, surveys, layout, load)?.clocks(layout.nodes.len());
+    let mut told = Vec::new();
+    for (node, clock) in clocks.iter().enumerate() {
+        if let Some(clock) = clock.filter(|clock| clock.reference != node) {
+            told.push(sentence(&layout.nodes, node, &clock));
+            let hello = &mut layout.nodes[node];
+            hello.realtime_offset = -clock.ahead;
+            hello.clock_bound = clock.bound;
+        }
+    }
+    let reference = clocks[0].map(|clock| clock.reference);
+    let is_one = |clock: &Option<ComparedClock>| clock.map(|clock| clock.reference) == reference;
+    let is_compared = reference.is_some() && clocks.iter().all(is_one);
+    if !is_compared {
+        let others = layout.nodes.iter().zip(&clocks);
+        let others = others.filter(|(_, clock)| !is_one(clock) || clock.is_none());
+        let others: Vec<&str> = others.map(|(hello, _)| &*hello.node).collect();
+        told.push(format!(
+            "no packets in both directions compare the clock of {} with that of {}: import assumes \
+             that they agree within {hold:?}",
+            list(&others, "or"),
+            if reference.is_some() {
+                &*layout.nodes[0].node
+            } else {
+                "another node"
+            },
+        ));
+    }
+    Ok((is_compared, told))
+}
+
+/// Reads the packets of all files.
+fn crossings(
+    inputs: &[Input],
+    surveys: &[Survey],
+    layout: &Layout,
+    load: &Load,
+) -> Result<Crossings, ImportError> {
+    let mut crossings = Crossings::default();
+    for (file, (input, survey)) in inputs.iter().zip(surveys).enumerate() {
+        let mut capture = input.capture()?;
+        let mut packet = Captured::default();
+        while let Some(item) = capture.next(&mut packet) {
+            let Item::Packet = item else { continue };
+            let Some((key, Seen::Hop(hop, told))) = seen(survey, &packet, load) else {
+                continue;
+            };
+            let Some(route) = layout.routes.get(&(file, key)) else {
+                continue;
+            };
+            let number = route.point(route.direction(&hop, told));
+            let point = &layout.nodes[route.node].points[number];
+            let time = i64::try_from(hop.time).unwrap_or(i64::MAX);
+            crossings.add((route.node, number), point, time, &hop.packet);
+        }
+    }
+    Ok(crossings)
+}
+
+fn sentence(nodes: &[Hello], node: usize, clock: &ComparedClock) -> String {
+    // Captures have microseconds at best, in most cases.
+    let round = |time: i64| Duration::from_micros(time.unsigned_abs().div_ceil(1_000));
+    let (name, other) = (&nodes[node].node, &nodes[clock.reference].node);
+    let how = if clock.ahead < 0 {
+        "behind"
+    } else {
+        "ahead of"
+    };
+    format!(
+        "the clock of {name} is {:?} {how} that of {other}, ± {:?}, as packets in both directions \
+         show: import has corrected the times of {name}",
+        round(clock.ahead),
+        round(clock.bound)
+    )
+}
