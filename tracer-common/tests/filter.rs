@@ -13,7 +13,7 @@ use tracer_common::{
         decide, sampling_hash,
     },
     layers::Unparsed,
-    walk::walk,
+    walk::{quoted, walk},
 };
 use tracer_tests::frames::{
     ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, arp_request, ethernet, icmp, ipv4, ipv6, tcp, udp,
@@ -271,19 +271,68 @@ fn first_stage_lets_nearly_nothing_through() {
     assert!(passed < 20 * 256 / 50, "{passed} of {} passed", 20 * 256);
 }
 
+fn sampled(frame: &[u8]) -> u64 {
+    let layers = walk(frame, true, &TunnelPorts::default())
+        .expect("walked")
+        .expect("found");
+    let quote = quoted(frame, &layers).expect("all is there");
+    sampling_hash(frame, &layers, quote.as_ref())
+}
+
 #[test]
 fn segments_are_sampled_like_their_super_packet() {
-    let maps = Maps::new().pair(A, B, any_rule());
     let hash = |seq, payload: &[u8]| {
         let frame = ethernet(IPV4, &ipv4(TCP, A, B, &tcp(1, 2, seq, payload)));
-        let layers = walk(frame.as_slice(), true, &TunnelPorts::default())
-            .expect("walked")
-            .expect("found");
-        let ends = candidate(frame.as_slice(), &layers, &maps, false).expect("all is there");
-        let ends = ends.expect("a candidate");
-        sampling_hash(frame.as_slice(), &layers, &ends)
+        sampled(&frame)
     };
     assert_eq!(hash(1, &[0; 1000]), hash(501, &[0; 500]));
+}
+
+#[test]
+fn a_packet_is_sampled_alike_on_both_sides_of_a_translation() {
+    let frames = |src, dst, [src_port, dst_port]: [u16; 2]| {
+        [
+            ethernet(
+                IPV4,
+                &ipv4(TCP, src, dst, &tcp(src_port, dst_port, 7, b"ab")),
+            ),
+            ethernet(
+                IPV4,
+                &ipv4(
+                    UDP,
+                    src,
+                    dst,
+                    &udp(src_port, dst_port, b"a payload of some length"),
+                ),
+            ),
+        ]
+    };
+    let before = frames(A, B, [40_000, 80]);
+    let behind = frames(C, A, [1_024, 8_080]);
+    for (one, other) in before.iter().zip(&behind) {
+        assert_eq!(sampled(one), sampled(other));
+    }
+    assert_ne!(sampled(&before[0]), sampled(&before[1]));
+}
+
+#[test]
+fn an_error_is_sampled_like_the_packet_that_it_quotes() {
+    let packet = ipv4(UDP, A, B, &udp(40_000, 80, b"a payload of some length"));
+    let rest = [&[0; 4], &packet[..]].concat();
+    let error = ethernet(IPV4, &ipv4(ICMP, B, A, &icmp(3, 3, &rest)));
+    assert_eq!(sampled(&error), sampled(&ethernet(IPV4, &packet)));
+}
+
+#[test]
+fn all_fragments_are_sampled_alike() {
+    let fragment = |offset: u16, payload: &[u8]| {
+        let mut packet = ipv4(UDP, A, B, payload);
+        packet[4..6].copy_from_slice(&[0x12, 0x34]);
+        packet[6..8].copy_from_slice(&offset.to_be_bytes());
+        sampled(&ethernet(IPV4, &packet))
+    };
+    let first = fragment(1 << 13, &udp(1, 2, &[1; 100]));
+    assert_eq!(first, fragment(100, &[7; 50]));
 }
 
 proptest! {

@@ -225,9 +225,7 @@ fn sample<C: Context>(context: C) -> u32 {
     };
     // SAFETY: `look_whole` and `ask` have written both in this run.
     let layers = unsafe { found.layers.get() };
-    // SAFETY: as above.
-    let ends = unsafe { found.ends.get() };
-    (sampling_hash(&Either::new(context), layers, ends) >> 32) as u32
+    (sampling_hash(&Either::new(context), layers, look::quote_of(found)) >> 32) as u32
 }
 
 /// Writes the event of a packet that belongs to the follow.

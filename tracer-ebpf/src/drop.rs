@@ -285,9 +285,7 @@ fn sample() -> u32 {
     };
     // SAFETY: with a follow, `look` has written both in this run.
     let layers = unsafe { found.layers.get() };
-    // SAFETY: as above.
-    let ends = unsafe { found.ends.get() };
-    (sampling_hash(&Headers::of(freed), layers, ends) >> 32) as u32
+    (sampling_hash(&Headers::of(freed), layers, look::quote_of(found)) >> 32) as u32
 }
 
 const SCOPE_NONE: u32 = 0;

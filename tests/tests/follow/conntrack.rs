@@ -196,3 +196,37 @@ fn packets_that_are_not_tracked() -> Result<()> {
     assert_eq!(datagrams, 0);
     Ok(())
 }
+
+/// What nothing tracks is not translated either: a packet to a Service is dropped, or leaves the
+/// node as it is.
+#[test]
+fn untracked_packets_to_a_service() -> Result<()> {
+    let (lab, service) = lab(2)?;
+    let client = &lab.pods[0];
+    let rules = "table inet untracked { chain in { type filter hook prerouting priority raw; \
+                 notrack; }; chain out { type filter hook output priority raw; notrack; }; }";
+    lab.node_of(client).netns.batch("nft -f -", rules)?;
+    let name = service.full_name();
+    let at = service.at(false, 1);
+    let journeys = follow(&lab, &["--dst-service", &name], "untracked-service", |_| {
+        let socket = client.netns.enter(|| UdpSocket::bind((client.v4, 0)))?;
+        socket.send_to(&[7; 64], at)?;
+        socket.set_read_timeout(Some(Duration::from_secs(4)))?;
+        assert!(socket.recv(&mut [0; 64]).is_err());
+        Ok(())
+    })?;
+    let mut told = 0;
+    // The node answers with an ICMP error.
+    let requests = journeys
+        .iter()
+        .filter(|journey| journey["direction"] == "request");
+    for journey in requests {
+        let verdict = &journey["verdict"];
+        // One that waited for the neighbour may be freed as another one.
+        let is_known = verdict["kind"] == "dropped" && verdict["cause"] == "not-translated";
+        assert!(is_known || verdict["kind"] == "unknown", "{journey:#}");
+        told += u64::from(is_known);
+    }
+    assert!(told > 0, "{journeys:#?}");
+    Ok(())
+}

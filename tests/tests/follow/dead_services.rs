@@ -2,7 +2,7 @@
 //! address that no pod has. Or the node has none of kube-proxy's rules. The verdict names the
 //! Service, and the wrong object.
 
-use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -166,6 +166,96 @@ fn endpoints_that_are_not_ready_and_none() -> Result<()> {
         // The rules of the other mode must not answer.
         lab.unprogram(&lab.nodes[0])?;
         lab.unprogram(&lab.nodes[1])?;
+    }
+    Ok(())
+}
+
+/// The EndpointSlice, and with it each node's rules, have an address that no pod has.
+#[test]
+fn an_endpoint_that_no_pod_has_any_more() -> Result<()> {
+    let (mut lab, service) = lab()?;
+    let [a, b, c, _] = lab.pods[1].v4.octets();
+    let gone: IpAddr = [a, b, c, 251].into();
+    lab.alter_service(Proxy::Iptables, 0, |service| {
+        service.endpoints = Vec::new();
+        service.gone = Some(gone);
+    })?;
+    let name = service.full_name();
+    let web = &lab.pods[0];
+    let (_, finished) = follow(
+        &lab,
+        &["--dst-service", &name],
+        "service-gone-endpoint",
+        || {
+            connect(&web.netns, service.at(false, 0));
+            Ok(())
+        },
+    )?;
+    let said = format!(
+        "Service {name} sends port 80 to {}, an address in its EndpointSlice that no known pod or \
+         node has",
+        SocketAddr::new(gone, 8080)
+    );
+    let mut told = 0;
+    for journey in asked(&finished.journeys) {
+        let (kind, cause) = (&journey["verdict"]["kind"], &journey["verdict"]["cause"]);
+        // One that still waits for the neighbour is unknown.
+        let may_be = ["dropped", "refused", "unknown"].map(|kind_of| kind == kind_of);
+        assert!(may_be.contains(&true), "{journey:#}");
+        assert_ne!(cause, "stale-dnat", "{journey:#}");
+        assert!(evidence(journey).contains(&said.as_str()), "{journey:#}");
+        told += 1;
+    }
+    assert!(told > 0);
+    Ok(())
+}
+
+/// One node has no rules: what is sent to the Service leaves it for the gateway, masqueraded
+/// or not, or is dropped where there is none.
+#[test]
+fn a_node_without_rules() -> Result<()> {
+    for is_anybody_outside in [true, false] {
+        let (lab, service) = lab()?;
+        let web = &lab.pods[0];
+        let node = lab.node_of(web);
+        if is_anybody_outside {
+            let outside = lab.add_outside()?;
+            // It throws away what it has no route for, as gateways of providers do.
+            let rules = "table inet fault { chain fault { type filter hook prerouting priority 0; \
+                         meta l4proto { tcp, udp } drop; }; }";
+            outside.netns.batch("nft -f -", rules)?;
+        }
+        lab.unprogram(node)?;
+        let name = service.full_name();
+        for v6 in [false, true] {
+            let family = if v6 { 6 } else { 4 };
+            let place = if is_anybody_outside { "left" } else { "stays" };
+            let recording = format!("service-no-rules-{place}-{family}");
+            let (_, finished) = follow(&lab, &["--dst-service", &name], &recording, || {
+                connect(&web.netns, service.at(v6, 0));
+                Ok(())
+            })?;
+            let said = format!(
+                "{0} did not translate the address {1} of Service {name}: {0} has no kube-proxy \
+                 rules for that address",
+                node.name,
+                service.address(v6)
+            );
+            let mut told = 0;
+            for journey in asked(&finished.journeys) {
+                let verdict = &journey["verdict"];
+                let kind = &verdict["kind"];
+                // One that waited for the neighbour may be freed as another one.
+                if kind == "unknown" {
+                    continue;
+                }
+                assert_eq!(kind == "left", is_anybody_outside, "{journey:#}");
+                assert_eq!(verdict["cause"], "not-translated", "{journey:#}");
+                assert!(evidence(journey).contains(&said.as_str()), "{journey:#}");
+                told += 1;
+            }
+            assert!(told > 0, "{:#?}", finished.journeys);
+        }
     }
     Ok(())
 }

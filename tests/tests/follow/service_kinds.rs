@@ -3,12 +3,12 @@
 //! node's address, keep its endpoint, or get endpoints of its own node only.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
 use serde_json::Value;
 use tracer_tests::{
-    Lab, LabSpec, Pod, Proxy, Service, ServicePort,
+    External, Lab, LabSpec, Pod, Proxy, Service, ServicePort,
     program::{LIMIT, Tracer},
     traffic::{Served, tcp_to_service, udp_to_service},
 };
@@ -111,6 +111,38 @@ fn kinds_of(translations: &[(&str, SocketAddr, SocketAddr)]) -> String {
 
 fn only(kinds: &str) -> BTreeSet<String> {
     BTreeSet::from([kinds.to_owned()])
+}
+
+/// From a pod to an external address: the node translates it as it would for one outside.
+#[test]
+fn an_external_address_from_within() -> Result<()> {
+    for proxy in [Proxy::Iptables, Proxy::Nftables] {
+        let external = External {
+            v4: Ipv4Addr::new(198, 51, 100, 7),
+            v6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 7),
+            of_balancer: proxy == Proxy::Iptables,
+        };
+        let (lab, service) = lab(proxy, |service| service.external = Some(external))?;
+        for v6 in [false, true] {
+            let at = SocketAddr::new(external.address(v6), 80);
+            let (kinds, _) = check(&lab, &service, at, None)?;
+            assert_eq!(kinds, only("dnat snat"));
+        }
+    }
+    Ok(())
+}
+
+/// With kube-proxy's `--masquerade-all`, endpoints see the node.
+#[test]
+fn every_client_is_masqueraded() -> Result<()> {
+    for proxy in [Proxy::Iptables, Proxy::Nftables] {
+        let (lab, service) = lab(proxy, |service| service.masquerades_all = true)?;
+        for v6 in [false, true] {
+            let (kinds, _) = check(&lab, &service, service.at(v6, 0), None)?;
+            assert_eq!(kinds, only("dnat snat"));
+        }
+    }
+    Ok(())
 }
 
 /// Clients of a headless Service know its endpoints, so there is no translation.

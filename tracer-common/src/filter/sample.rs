@@ -2,44 +2,63 @@
 
 use network_types::ip::IpProto;
 
-use super::{Ends, prefilter::fold};
-use crate::{hash::mix, layers::Layers, packet::Packet};
+use crate::{
+    hash::mix,
+    layers::{Layers, Network},
+    packet::Packet,
+};
 
-/// A hash that is the same for one packet at every point it passes, so that
-/// sampling takes whole journeys.
+/// A hash that is the same for one packet at every point it passes, so that sampling takes whole
+/// journeys. It uses no address and no port, because NAT changes these.
 ///
-/// TCP is hashed by flow and timestamp. Segmentation and GRO keep both, so a super-packet and
-/// its segments are sampled alike. Other packets are hashed by flow and IP identification, ICMP
-/// also by identifier and sequence number.
+/// - TCP is hashed by its timestamp, or else by its acknowledgement number. A SYN without a
+///   timestamp has its sequence number instead. Segmentation and GRO keep these, so a super-packet
+///   and its segments are sampled alike.
+/// - Other packets are hashed by their IP identification, which all fragments share. A packet
+///   without one is hashed by words that follow its ports.
+/// - An ICMP error is hashed as the packet that it quotes.
+///
+/// A retransmission has another timestamp, so it is sampled apart from the first transmission. A
+/// window of sequence numbers would divide super-packets that their segments do not follow.
 #[inline(always)]
-pub fn sampling_hash<P: Packet + ?Sized>(packet: &P, layers: &Layers, ends: &Ends) -> u64 {
+pub fn sampling_hash<P: Packet + ?Sized>(
+    packet: &P,
+    layers: &Layers,
+    quote: Option<&Layers>,
+) -> u64 {
     /// The options NOP, NOP, timestamp, length 10, in the order in which Linux writes them (RFC
     /// 7323, A).
     const TIMESTAMP: u32 = 0x0101_080a;
 
-    let src = fold(packet, ends.src, ends.v4).unwrap_or(0);
-    let dst = fold(packet, ends.dst, ends.v4).unwrap_or(0);
-    let (src_port, dst_port) = ends.ports(packet);
-    let flow = mix(
-        u64::from(src) << 32 | u64::from(dst),
-        u64::from(src_port) << 32 | u64::from(dst_port) << 16 | u64::from(ends.proto),
-    );
-    if layers.proto == IpProto::Tcp as u8 && layers.has_transport() {
-        // Bytes after the packet's end (padding) are not there at every point.
-        let options = layers.has(28).then(|| packet.be32(layers.l4 + 20));
-        return match options.flatten() {
-            Some(TIMESTAMP) => mix(flow, u64::from(packet.be32(layers.l4 + 24).unwrap_or(0))),
-            _ => flow,
-        };
-    }
-    let echo = match layers.proto {
-        proto
-            if (proto == IpProto::Icmp as u8 || proto == IpProto::Ipv6Icmp as u8)
-                && layers.has(8) =>
-        {
-            packet.be32(layers.l4 + 4).unwrap_or(0)
-        }
-        _ => 0,
+    let layers = quote.unwrap_or(layers);
+    // Bytes after the packet's end (padding) are not there at every point.
+    let word = |at: usize| match layers.has(at + 4) {
+        true => packet.be32(layers.l4 + at).unwrap_or(0),
+        false => 0,
     };
-    mix(flow, u64::from(layers.fragment_id) << 32 | u64::from(echo))
+    let proto = u64::from(layers.proto);
+    if layers.proto == IpProto::Tcp as u8 && layers.has_transport() {
+        if word(20) == TIMESTAMP {
+            return mix(proto, word(24).into());
+        }
+        let number = match word(8) {
+            0 => word(4),
+            acknowledged => acknowledged,
+        };
+        return mix(proto, number.into());
+    }
+    if layers.fragment_id != 0 || !layers.has_transport() {
+        return mix(proto, layers.fragment_id.into());
+    }
+    let (one, two) = if layers.network == Network::Arp {
+        // The addresses of sender and target: ARP is never translated.
+        (14, 24)
+    } else if layers.proto == IpProto::Sctp as u8 {
+        // The verification tag, and the first chunk's TSN.
+        (4, 16)
+    } else {
+        // The payload of UDP and of ICMP's echo, and the target of neighbour discovery.
+        (8, 16)
+    };
+    mix(proto, u64::from(word(one)) << 32 | u64::from(word(two)))
 }

@@ -90,8 +90,7 @@ pub fn walk(data: &[u8]) {
         if decision != Decision::Miss {
             assert!(ends.src(frame).is_some() && ends.dst(frame).is_some());
         }
-        let hash = sampling_hash(frame, &layers, &ends);
-        assert_eq!(hash, sampling_hash(frame, &layers, &ends));
+        let _hash: u64 = sampling_hash(frame, &layers, None);
     }
 }
 

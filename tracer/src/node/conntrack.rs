@@ -54,6 +54,12 @@ const REMEMBERED: usize = 4096;
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 
+/// Time after a connection's first packet until its entry is requested. By then, the packet has
+/// left its node or reached a socket, which confirms the entry. The engine takes a hop only
+/// [`GRACE`](super::worker::GRACE) after it was seen, so an entry that comes before joins the
+/// connection's first packet as well.
+const CONFIRMED: Duration = Duration::from_millis(5);
+
 /// The conntrack table of the thread's network namespace.
 #[derive(Default)]
 pub(super) struct Connections {
@@ -63,11 +69,21 @@ pub(super) struct Connections {
     wanted: VecDeque<(Proto, Ends)>,
     /// The last seen connection since the last request.
     last: Option<(Proto, Ends)>,
+    due: Option<Due>,
+}
+
+/// A request of entries that is due later.
+#[derive(Clone, Copy)]
+pub(super) struct Due {
+    pub(super) at: Instant,
+    /// Time of the oldest hop that waits for it, the agent's monotonic clock, ns.
+    pub(super) since: u64,
 }
 
 impl Connections {
-    /// Notes a seen packet; `now` is the approximate time.
-    pub(super) fn saw(&mut self, packet: &Packet, now: Instant) {
+    /// Notes a packet that was seen at `time`, the agent's monotonic clock, ns; `now` is the
+    /// approximate time.
+    pub(super) fn saw(&mut self, packet: &Packet, time: u64, now: Instant) {
         if self.wanted.len() >= MOST {
             return;
         }
@@ -90,12 +106,24 @@ impl Connections {
         if self.known.len() < REMEMBERED {
             self.known.insert(key, now + SOON);
             self.wanted.push_back(key);
+            self.due.get_or_insert(Due {
+                at: now + CONFIRMED,
+                since: time,
+            });
         }
     }
 
-    /// Requests the entries of packets that were seen since the last call, and returns those
-    /// that translate.
+    /// When the entries of seen packets are due; `None` if no connection waits.
+    pub(super) const fn due(&self) -> Option<Due> {
+        self.due
+    }
+
+    /// Requests the entries of seen packets, if these are due, and returns those that translate.
     pub(super) fn translations(&mut self) -> Vec<Translation> {
+        if self.due.is_some_and(|due| due.at > Instant::now()) {
+            return Vec::new();
+        }
+        self.due = None;
         if self.wanted.is_empty() || !is_loaded() {
             self.wanted.clear();
             self.last = None;
@@ -309,21 +337,27 @@ mod tests {
         let now = Instant::now();
         let mut connections = Connections::default();
         let one = packet(&ends([10, 244, 1, 5], [10, 96, 0, 10], 80));
-        connections.saw(&one, now);
-        connections.saw(&one, now);
+        connections.saw(&one, 1, now);
+        connections.saw(&one, 1, now);
         assert_eq!(connections.wanted.len(), 1);
         for port in 1..1000 {
-            connections.saw(&packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)), now);
+            connections.saw(
+                &packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)),
+                2,
+                now,
+            );
         }
         assert_eq!(connections.wanted.len(), MOST);
         assert_eq!(connections.known.len(), MOST);
+        let due = connections.due().expect("it waits");
+        assert_eq!((due.at, due.since), (now + CONFIRMED, 1));
         for (fragment, asked) in [((0, true), 1), ((1480, true), 0)] {
             let fragment = Packet {
                 fragment: Some(fragment),
                 ..one.clone()
             };
             let mut connections = Connections::default();
-            connections.saw(&fragment, now);
+            connections.saw(&fragment, 1, now);
             assert_eq!(connections.wanted.len(), asked);
         }
     }

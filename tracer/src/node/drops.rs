@@ -21,6 +21,7 @@ use tracer_core::{
 
 use super::{
     NodeError, clock,
+    conntrack::Due,
     discover::{self, Changes, discover},
     drop_probe::DropProbe,
     facts::Explainer,
@@ -246,6 +247,10 @@ impl Source for Watcher {
             health: self.gauge.as_mut().map(Gauge::read),
             ..Report::default()
         })
+    }
+
+    fn due(&self) -> Option<Due> {
+        None
     }
 
     fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {

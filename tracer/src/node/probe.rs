@@ -266,7 +266,7 @@ impl Probe {
             match decode::hop(&record, |ifindex, at| points.get(&(ifindex, at)).copied()) {
                 Ok(hop) => {
                     captured += hop.frame.as_ref().map_or(0, |frame| frame.len());
-                    self.connections.saw(&hop.packet, now);
+                    self.connections.saw(&hop.packet, hop.time, now);
                     hops.push(hop);
                 }
                 Err(_) => self.malformed += 1,

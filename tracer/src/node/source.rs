@@ -7,7 +7,7 @@ use tracer_core::{
     model::Point,
 };
 
-use super::NodeError;
+use super::{NodeError, conntrack::Due};
 use tracer_core::request::Filter;
 
 /// Programs in a namespace. It belongs to the thread that made it.
@@ -24,6 +24,9 @@ pub(super) trait Source {
     fn drain(&mut self, batch: &mut Batch) -> bool;
     /// What has become of packets so far.
     fn report(&mut self) -> Result<Report, NodeError>;
+    /// When a report with the translation of new connections is due; `None` without such
+    /// connections.
+    fn due(&self) -> Option<Due>;
     /// Takes in what was found on the node since. Returns what is different
     /// now; where something cannot be observed, a note says so.
     fn take_in(&mut self, found: Found) -> Result<Change, NodeError>;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use super::{
     NodeError,
     clock::now,
+    conntrack::Due,
     source::{Found, Source},
 };
 use tracer_core::request::{Command, Filter};
@@ -34,10 +35,14 @@ const GATHER_MS: u8 = 5;
 
 /// How much older than a drain its watermark is. A program may be delayed by up to this time
 /// between reading the clock and committing its record.
-const GRACE: Duration = Duration::from_millis(20);
+pub(super) const GRACE: Duration = Duration::from_millis(20);
 
 /// How often a batch has a report without a request.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// Least time between two reports. A report that is due early waits for it, so that a flood of
+/// connections does not keep an agent from its other work.
+const REPORTS_APART: Duration = Duration::from_millis(10);
 
 /// How long the last worker waits for the others to detach.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -339,7 +344,7 @@ impl Service {
         let (descriptors, timeout) = match (behind, more) {
             (true, _) => (wake_only, moment),
             (false, true) => (both, PollTimeout::ZERO),
-            (false, false) => (both, PollTimeout::NONE),
+            (false, false) => (both, self.until_report()),
         };
         match poll(descriptors, timeout) {
             // If the wait was interrupted, the loop continues.
@@ -361,6 +366,23 @@ impl Service {
         Ok(())
     }
 
+    /// When the source has news for a report; `None` if no news is expected.
+    fn report_due(&self) -> Option<Due> {
+        let due = self.source.due()?;
+        let at = due.at.max(self.last_report + REPORTS_APART);
+        Some(Due { at, ..due })
+    }
+
+    /// Time until the next report is due, in whole milliseconds from above.
+    fn until_report(&self) -> PollTimeout {
+        let Some(due) = self.report_due() else {
+            return PollTimeout::NONE;
+        };
+        let left = due.at.saturating_duration_since(Instant::now());
+        let left = left.as_nanos().div_ceil(1_000_000);
+        u16::try_from(left).unwrap_or(u16::MAX).into()
+    }
+
     /// Whether the collector is behind. Then events wait in the ring buffer, and the program
     /// counts those that do not fit.
     fn is_full(&self) -> bool {
@@ -376,12 +398,18 @@ impl Service {
         let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
         let mut batch = Batch::default();
         let complete = self.source.drain(&mut batch);
-        if batch.hops.is_empty() && batch.freed.is_empty() && !always {
+        let due = self.report_due();
+        let is_due = due.is_some_and(|due| due.at <= Instant::now());
+        if batch.hops.is_empty() && batch.freed.is_empty() && !always && !is_due {
             return Ok(false);
         }
         // Until the ring is empty, older records may follow.
         batch.watermark = if complete { watermark } else { 0 };
-        let report = report || self.last_report.elapsed() >= REPORT_EVERY;
+        // The engine takes a hop together with its translation, even if this thread is late.
+        if let Some(due) = due.filter(|_| !is_due) {
+            batch.watermark = batch.watermark.min(due.since.saturating_sub(1));
+        }
+        let report = report || is_due || self.last_report.elapsed() >= REPORT_EVERY;
         self.send(batch, report)?;
         Ok(!complete)
     }
@@ -407,6 +435,9 @@ impl Service {
         }
         self.source.detach()?;
         drop(turn);
+        if let Some(due) = self.source.due() {
+            thread::sleep(due.at.saturating_duration_since(Instant::now()));
+        }
         let mut batch = Batch {
             watermark: u64::MAX,
             ..Batch::default()

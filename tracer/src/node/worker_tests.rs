@@ -1,4 +1,4 @@
-//! Tests of a worker whose source fails.
+//! Tests of a worker with a source that fails, or that has news.
 
 use std::os::fd::BorrowedFd;
 
@@ -12,6 +12,7 @@ use crate::node::tables::TooMany;
 struct Fake {
     fits: &'static [u32],
     event: EventFd,
+    due: Option<Due>,
 }
 
 impl Source for Fake {
@@ -40,7 +41,12 @@ impl Source for Fake {
     }
 
     fn report(&mut self) -> Result<Report, NodeError> {
+        self.due = None;
         Ok(Report::default())
+    }
+
+    fn due(&self) -> Option<Due> {
+        self.due
     }
 
     fn take_in(&mut self, _: Found) -> Result<Change, NodeError> {
@@ -53,12 +59,16 @@ impl Source for Fake {
 }
 
 fn started(stream: usize) -> (Worker, Receiver<Result<Batch, NodeError>>) {
+    with_due(stream, None)
+}
+
+fn with_due(stream: usize, due: Option<Due>) -> (Worker, Receiver<Result<Batch, NodeError>>) {
     let (sender, batches) = channel(RESERVED + 16);
     let turn = Turn::First(mpsc::channel().0);
-    let prepare = || {
+    let prepare = move || {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).expect("a descriptor");
         let fits = &[5];
-        Ok((Box::new(Fake { fits, event }) as Box<dyn Source>, ()))
+        Ok((Box::new(Fake { fits, event, due }) as Box<dyn Source>, ()))
     };
     let (worker, ()) = Worker::start(stream, turn, None, sender, prepare).expect("it starts");
     (worker, batches)
@@ -87,4 +97,36 @@ fn a_filter_that_does_not_fit_is_told_and_ends_nothing() {
         assert_eq!(notes.len(), told, "{notes:?}");
         assert!(notes.iter().all(|note| note.contains("start again")));
     }
+}
+
+/// Time of a hop whose translation is not known yet, ns.
+const SINCE: u64 = 100;
+
+#[test]
+fn a_hop_waits_for_the_report_with_its_translation() {
+    let at = Instant::now() + Duration::from_secs(600);
+    let (worker, mut batches) = with_due(0, Some(Due { at, since: SINCE }));
+    worker.send(Command::Flush);
+    let batch = batches.blocking_recv().expect("a batch").expect("it works");
+    assert!(batch.report.is_none());
+    assert_eq!(batch.watermark, SINCE - 1);
+    worker.send(Command::Report);
+    let batch = batches.blocking_recv().expect("a batch").expect("it works");
+    assert!(batch.report.is_some());
+    worker.send(Command::Flush);
+    let batch = batches.blocking_recv().expect("a batch").expect("it works");
+    assert!(batch.watermark > SINCE);
+    worker.send(Command::Stop);
+    worker.join();
+}
+
+#[test]
+fn a_report_comes_by_itself_when_it_is_due() {
+    let at = Instant::now();
+    let (worker, mut batches) = with_due(0, Some(Due { at, since: SINCE }));
+    let batch = batches.blocking_recv().expect("a batch").expect("it works");
+    assert!(batch.report.is_some());
+    assert!(batch.watermark > SINCE);
+    worker.send(Command::Stop);
+    worker.join();
 }

@@ -10,6 +10,7 @@ use tracer_core::{
 use super::Probe;
 use crate::node::{
     NodeError,
+    conntrack::Due,
     source::{Found, Source},
 };
 
@@ -36,6 +37,10 @@ impl Source for Probe {
 
     fn report(&mut self) -> Result<Report, NodeError> {
         self.report()
+    }
+
+    fn due(&self) -> Option<Due> {
+        self.connections.due()
     }
 
     fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {

@@ -173,12 +173,16 @@ impl Engine {
 
 /// Whether the known translation of a journey's flow holds for this journey. A SYN may open another
 /// connection between the same ends, which conntrack translates anew. Then conntrack has a new
-/// entry, which an agent can only read after it saw the SYN.
+/// entry, which an agent can only read after it saw the SYN. A drop may show that the SYN was
+/// translated before.
 fn holds_for(journey: &Journey, way: &Translated) -> bool {
     let is_read_after = |step: &Step| {
         way.told
             .is_some_and(|(agent, time)| step.node == agent && step.time < time)
     };
     let mut steps = journey.steps.iter();
-    !opens(&journey.packet) || steps.any(|step| step.ends.is_some() || is_read_after(step))
+    let mut drops = journey.drops.iter();
+    !opens(&journey.packet)
+        || steps.any(|step| step.ends.is_some() || is_read_after(step))
+        || drops.any(|drop| drop.ends.as_deref() == Some(&way.last))
 }

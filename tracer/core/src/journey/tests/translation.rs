@@ -248,6 +248,25 @@ fn what_is_dropped_behind_its_translation_is_the_same_packet() {
     assert!(journeys[0].drops[0].same_buffer);
 }
 
+/// The packet waited for a neighbour until its journey was over. Its drop has the ends of an
+/// endpoint, so the translation holds, although a SYN may open another connection.
+#[test]
+fn a_late_drop_of_a_translated_syn_knows_the_translation() {
+    let mut stage = Stage::new();
+    let syn = |seq| flagged(Flags::SYN, seq, 0);
+    request(&mut stage, 0, &syn(1), arrived());
+    let late = Limits::default().hold * 3;
+    let drop = freed(late, 9, &syn(2).with_ends(&arrived()));
+    stage
+        .engine
+        .push_freed(&stage.scene, (0, late), &drop, LOSS);
+    let journeys = stage.end();
+    assert_eq!(journeys.len(), 2);
+    assert_eq!(journeys[1].packet.ends(), Some(asked()));
+    let translated = journeys[1].translated.as_deref().expect("it is translated");
+    assert_eq!(translated.last, arrived());
+}
+
 #[test]
 fn an_error_refuses_the_packet_that_it_quotes_behind_its_translation() {
     let mut stage = Stage::new();

@@ -41,6 +41,23 @@ fn an_entry_that_leads_to_nobody_is_why_a_packet_does_not_arrive() {
 }
 
 #[test]
+fn an_endpoint_that_no_pod_has_is_named() {
+    const GONE: [u8; 4] = [10, 244, 9, 9];
+    let (mut scene, journey) = asked(GONE);
+    let endpoint = Owner {
+        name: "shop/cart".to_owned(),
+        kind: OwnerKind::Endpoint,
+        node: String::new(),
+    };
+    scene.owners.insert(GONE.into(), endpoint);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert_ne!(verdict.cause, Some(Cause::StaleDnat));
+    let named = rests_on!(verdict, Evidence::NobodysEndpoint { service, to, .. }
+        if service == "shop/cart" && to.0 == std::net::IpAddr::from(GONE));
+    assert!(named, "{verdict:?}");
+}
+
+#[test]
 fn an_entry_that_leads_to_a_pod_says_where_to_and_accuses_nobody() {
     let (scene, mut journey) = asked(B);
     let (verdict, _) = judge(&scene, &journey, &CALM);
