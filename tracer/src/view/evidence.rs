@@ -451,7 +451,7 @@ fn of_conntrack(rise: &Rise) -> &'static str {
 /// The sort of a packet on the wire: `inside vxlan (VNI 1, UDP port 8472)`.
 fn of_sort(sort: &Sort, port: Option<u16>) -> String {
     match sort {
-        Sort::Inside(kind, vni) => {
+        Sort::Inside(kind, vni, _) => {
             let vni = vni.map(|vni| format!("VNI {vni}"));
             let port = port.map(|port| format!("UDP port {port}"));
             let more: Vec<_> = vni.into_iter().chain(port).collect();

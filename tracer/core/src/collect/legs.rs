@@ -85,6 +85,8 @@ pub(super) struct Legs {
     legs: HashMap<(usize, usize), HashMap<Sort, Seen>>,
     /// Sending node, receiver that the frame names, and node at which the frame came in.
     ways: HashSet<(usize, Target, usize)>,
+    /// Whether there were more ways than that.
+    is_full: bool,
 }
 
 impl Legs {
@@ -105,7 +107,7 @@ impl Legs {
         };
         let step = &journey.steps[out];
         let len = step.len / step.segments.max(1);
-        let sort = Sort::of(step, &journey.packet);
+        let sort = Sort::of(scene, journey, step);
         if let Some(next) = journey.steps.get(out + 1) {
             let seen = self.sort(step.node, next.node, sort);
             seen.largest = seen.largest.max(len);
@@ -113,10 +115,9 @@ impl Legs {
             seen.last_arrival = seen.last_arrival.max(next.time);
             seen.lost_since = seen.lost_since.filter(|lost| lost.since > step.time);
             if next.node != step.node
-                && self.ways.len() < MAX_WAYS
                 && let Some(target) = Target::of(step)
             {
-                self.ways.insert((step.node, target, next.node));
+                self.add_way((step.node, target, next.node));
             }
         } else if verdict.kind == Kind::Lost
             && let Some(to) = far_end(scene, step, journey)
@@ -142,10 +143,20 @@ impl Legs {
         sorts.entry(sort).or_default()
     }
 
-    /// Whether other packets with this step's receiver came in at node `to`.
-    pub(super) fn came_in(&self, step: &Step, to: usize) -> bool {
+    fn add_way(&mut self, way: (usize, Target, usize)) {
+        if self.ways.len() < MAX_WAYS {
+            self.ways.insert(way);
+        } else {
+            self.is_full |= !self.ways.contains(&way);
+        }
+    }
+
+    /// Whether other packets with this step's receiver came in at node `to`. `None` if some ways
+    /// were not remembered, so that this may be one of them.
+    pub(super) fn came_in(&self, step: &Step, to: usize) -> Option<bool> {
         let target = Target::of(step);
-        target.is_some_and(|target| self.ways.contains(&(step.node, target, to)))
+        let is_known = target.is_some_and(|target| self.ways.contains(&(step.node, target, to)));
+        (is_known || !self.is_full).then_some(is_known)
     }
 
     /// What the lost packets on a leg, with one more, have in common.

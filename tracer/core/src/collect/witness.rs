@@ -53,7 +53,7 @@ impl Circumstances for Witness<'_> {
         self.ledger.silence(node, interface, from, to)
     }
 
-    fn came_in(&self, step: &Step, to: usize) -> bool {
+    fn came_in(&self, step: &Step, to: usize) -> Option<bool> {
         self.legs.came_in(step, to)
     }
 

@@ -34,6 +34,7 @@ mod stream;
 mod tests;
 mod track;
 mod translation;
+mod tunnel;
 
 pub(crate) use arrival::expected;
 pub use arrival::{Arrival, arrival};
@@ -49,3 +50,4 @@ pub use model::{
 pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use track::SETTLE;
+pub(crate) use tunnel::tunnel_of;

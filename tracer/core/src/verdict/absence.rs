@@ -14,10 +14,10 @@ use super::{
     next_hop::{Leads, astray, leads, next_hop},
     receive::may_pass_unseen,
     rest::{Gone, Next, gone, last_of_rest, observed, seen_at},
-    tunnel::{to_nobody, tunnel_of},
+    tunnel::to_nobody,
 };
 use crate::{
-    journey::{Closed, Range, Ranges, Step},
+    journey::{Closed, Range, Ranges, Step, tunnel_of},
     model::{Cause, Direction, OwnerKind, Point, Role, Transport},
 };
 
@@ -162,7 +162,7 @@ fn left_for_others(
     }
     match leads(case, &gone, node, circumstances) {
         Leads::Elsewhere(mac) => astray(case, &gone, mac),
-        Leads::There | Leads::Unknown => None,
+        Leads::There | Leads::By(_) | Leads::Unknown => None,
     }
 }
 
@@ -260,7 +260,7 @@ pub(super) fn lost(
         }));
     }
     let len = step.len / step.segments.max(1);
-    let sort = Sort::of(step, &journey.packet);
+    let sort = Sort::of(scene, journey, step);
     let pattern = circumstances.pattern(step.node, node, &sort, len);
     let cause = match pattern {
         Some(Pattern::TooLarge(_)) => Some(Cause::Pmtu),
@@ -270,7 +270,7 @@ pub(super) fn lost(
     evidence.extend(pattern.map(|pattern| Evidence::Pattern {
         pattern,
         sort,
-        port: tunnel_of(case, step).map(|tunnel| tunnel.port),
+        port: tunnel_of(scene, journey, step).map(|tunnel| tunnel.port),
         len,
     }));
     evidence.extend(next.silent.map(|since| Evidence::Silent {

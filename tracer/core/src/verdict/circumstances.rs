@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use super::Rises;
 use crate::{
-    journey::Step,
-    model::{EncapKind, Packet, Proto},
+    journey::{Journey, Scene, Step, tunnel_of},
+    model::{EncapKind, Proto},
 };
 
 /// Where events may have been lost. Nodes and points are indexes.
@@ -56,8 +56,8 @@ pub trait Circumstances {
     fn silence(&self, node: usize, interface: &str, from: i64, to: i64) -> Option<Silence>;
 
     /// Whether other packets to the same place as at this step (the same remote, or else the same
-    /// MAC) came in at node `to`.
-    fn came_in(&self, step: &Step, to: usize) -> bool;
+    /// MAC) came in at node `to`. `None` if not all were remembered.
+    fn came_in(&self, step: &Step, to: usize) -> Option<bool>;
 
     /// What the packets that vanish between the uplinks of two nodes have in common. `None` if this
     /// packet, of this sort and of `len` bytes, is none of them.
@@ -76,19 +76,34 @@ pub struct Silence {
 /// By what the network between nodes can tell packets apart, besides size and destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sort {
-    /// In a tunnel of this kind, with its VNI. The outer protocol and port follow from the kind.
-    Inside(EncapKind, Option<u32>),
+    /// In a tunnel of this kind, with its VNI and outer headers.
+    Inside(EncapKind, Option<u32>, Outer),
     /// Outside of a tunnel: protocol, and source and destination port if the packet has ports.
     Plain(Proto, Option<(u16, u16)>),
+}
+
+/// What a network sees of a tunnel, besides its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Outer {
+    /// Whether the outer IP header is IPv6.
+    pub is_v6: bool,
+    /// UDP destination port, if the tunnel's device is known.
+    pub port: Option<u16>,
 }
 
 impl Sort {
     /// The sort of a packet as it was seen at a step.
     #[must_use]
-    pub fn of(step: &Step, packet: &Packet) -> Self {
+    pub fn of(scene: &Scene, journey: &Journey, step: &Step) -> Self {
         match step.encap {
-            Some(encap) => Self::Inside(encap.kind, encap.vni),
-            None => Self::Plain(packet.proto(), packet.ports()),
+            Some(encap) => {
+                let outer = Outer {
+                    is_v6: encap.outer_dst.is_ipv6(),
+                    port: tunnel_of(scene, journey, step).map(|tunnel| tunnel.port),
+                };
+                Self::Inside(encap.kind, encap.vni, outer)
+            }
+            None => Self::Plain(journey.packet.proto(), journey.packet.ports()),
         }
     }
 }
@@ -97,7 +112,7 @@ impl Sort {
 impl fmt::Display for Sort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Inside(kind, _) => write!(f, "{kind}"),
+            Self::Inside(kind, ..) => write!(f, "{kind}"),
             Self::Plain(proto, _) => write!(f, "{proto}"),
         }
     }

@@ -36,7 +36,7 @@ mod twins;
 mod unanswered;
 mod unseen;
 
-pub use circumstances::{Circumstances, Pattern, Silence, Sort, Where};
+pub use circumstances::{Circumstances, Outer, Pattern, Silence, Sort, Where};
 pub use dns::{Dns, RUN, Run};
 pub use drops::{DropKind, Ports, Tally, classify};
 pub use evidence::Evidence;

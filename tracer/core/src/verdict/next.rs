@@ -25,7 +25,7 @@ pub(super) fn next<'a>(
 }
 
 /// The next point on the wire: the rest left one node's uplink, and had to come in at the
-/// other node's.
+/// other node's, or at that of a node between them.
 fn next_node<'a>(
     case: &Case<'a>,
     fates: &Fates<'_>,
@@ -35,10 +35,14 @@ fn next_node<'a>(
     let Gone { step, to, .. } = gone;
     let nodes = &case.scene.nodes;
     let node = nodes.iter().position(|hello| hello.node == *to)?;
-    let unrecognised = is_unrecognised(case, step);
-    if unrecognised || leads(case, &gone, node, circumstances) != Leads::There {
+    if is_unrecognised(case, step) {
         return None;
     }
+    let node = match leads(case, &gone, node, circumstances) {
+        Leads::There => node,
+        Leads::By(next) => next,
+        Leads::Elsewhere(_) | Leads::Unknown => return None,
+    };
     let uplink =
         |point: &Point| (point.role, point.direction) == (Role::Uplink, Direction::Ingress);
     // The packet may come in at any uplink, so all must be observed. Proof that they work is

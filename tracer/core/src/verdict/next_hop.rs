@@ -20,6 +20,8 @@ use crate::{
 pub(super) enum Leads {
     /// The MAC leads to that node.
     There,
+    /// The MAC leads to another node, with this index. Its agent observes what comes in.
+    By(usize),
     /// The MAC leads to another machine, which has forwarded nothing to that node.
     Elsewhere(Mac),
     /// It is not known where the MAC leads.
@@ -36,7 +38,19 @@ pub(super) fn leads(
     let Gone {
         step, tunnelled, ..
     } = *gone;
-    if tunnelled || circumstances.came_in(step, to) {
+    if tunnelled {
+        return Leads::There;
+    }
+    let next = step.dst_mac.and_then(|mac| node_with(case.scene, mac));
+    if let (Some(node), Some(mac)) = (next, step.dst_mac)
+        && node != to
+        && node != step.node
+        && comes_in_observed(case, node, mac)
+    {
+        return Leads::By(node);
+    }
+    let came_in = circumstances.came_in(step, to);
+    if came_in == Some(true) {
         return Leads::There;
     }
     let Some(mac) = step.dst_mac else {
@@ -46,34 +60,41 @@ pub(super) fn leads(
     if mac.0[0] & 1 == 1 {
         return Leads::There;
     }
-    let hello = &case.scene.nodes[to];
-    let devices = &hello.network.devices;
-    let mut its = devices.iter().filter(|device| device.mac == Some(mac));
-    if let Some(device) = its.next() {
-        let is_observed = |interface: &str| {
-            let mut points = case.scene.nodes.of_node(to);
-            points.any(|(_, point)| {
-                (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
-                    && point.interface == interface
-            })
-        };
-        let observed = is_observed(&device.interface) || its.any(|it| is_observed(&it.interface));
-        return if observed {
+    let devices = &case.scene.nodes[to].network.devices;
+    if devices.iter().any(|device| device.mac == Some(mac)) {
+        return if comes_in_observed(case, to, mac) {
             Leads::There
         } else {
             Leads::Unknown
         };
+    }
+    if came_in.is_none() {
+        return Leads::Unknown;
     }
     if devices.is_empty() {
         return Leads::Unknown;
     }
     // A pod that is on the wire itself (macvlan) has a MAC that its node does not know. So an
     // unknown MAC alone does not show that the frame went elsewhere.
-    if is_behind(case, to) || is_gateway(case, step, mac) || node_with(case.scene, mac).is_some() {
+    if is_behind(case, to) || is_gateway(case, step, mac) || next.is_some() {
         Leads::Elsewhere(mac)
     } else {
         Leads::Unknown
     }
+}
+
+/// Whether a device of the node with this MAC is an uplink, and packets that come in there are
+/// observed.
+fn comes_in_observed(case: &Case<'_>, node: usize, mac: Mac) -> bool {
+    let devices = &case.scene.nodes[node].network.devices;
+    let mut its = devices.iter().filter(|device| device.mac == Some(mac));
+    its.any(|device| {
+        let mut points = case.scene.nodes.of_node(node);
+        points.any(|(_, point)| {
+            (point.role, point.direction) == (Role::Uplink, Direction::Ingress)
+                && point.interface == device.interface
+        })
+    })
 }
 
 /// Whether the packet's destination is an address of the node, or of a pod behind a veth there.

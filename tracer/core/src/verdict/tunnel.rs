@@ -5,32 +5,12 @@ use std::net::IpAddr;
 
 use super::{Circumstances, Confidence, Evidence, Kind, Outcome, Verdict, case::Case};
 use crate::{
-    journey::{Scene, Step},
+    journey::{Scene, Step, tunnel_of},
     model::{Cause, Device, Direction, EncapKind, OwnerKind, Role, Tunnel},
 };
 
 /// How many devices a verdict names.
 const NAMED: usize = 3;
-
-/// The tunnel that encapsulated the packet at `step`, if the agent that saw this has described the
-/// device.
-pub(super) fn tunnel_of(case: &Case<'_>, step: &Step) -> Option<Tunnel> {
-    let encap = step.encap?;
-    let scene = case.scene;
-    let mut steps = case.journey.steps.iter();
-    let wrapped = steps.rfind(|step| {
-        let point = scene.point(step);
-        (point.role, point.direction) == (Role::Overlay, Direction::Egress)
-    })?;
-    let interface = &scene.point(wrapped).interface;
-    let mut devices = scene.nodes[wrapped.node].network.devices.iter();
-    // If several devices had this name one after another, take the latest.
-    let tunnel = devices
-        .rfind(|device| device.interface == *interface)?
-        .tunnel?;
-    let same_network = tunnel.vni.is_none() || tunnel.vni == encap.vni;
-    (tunnel.kind == encap.kind && same_network).then_some(tunnel)
-}
 
 /// The agent of the node that has an address at a time.
 fn agent_at(scene: &Scene, address: IpAddr, time: i64) -> Option<usize> {
@@ -60,7 +40,7 @@ fn mismatch(case: &Case<'_>, step: &Step) -> Option<Mismatch> {
     let scene = case.scene;
     let node = agent_at(scene, encap.outer_dst, step.time)?;
     let hello = &scene.nodes[node];
-    let port = tunnel_of(case, step).map(|tunnel| tunnel.port);
+    let port = tunnel_of(case.scene, case.journey, step).map(|tunnel| tunnel.port);
     let start = case.journey.start();
     let was_there = |device: &&Device| {
         let until = device.until.map(|until| scene.unix(node, until));
@@ -154,7 +134,7 @@ pub(super) fn to_nobody(
     let has_addresses = node.is_some()
         || owners.any(|(_, owner)| owner.kind == OwnerKind::Node && owner.node == home.node);
     // NAT between the nodes may replace this address.
-    let came_in = node.is_some_and(|node| circumstances.came_in(step, node));
+    let came_in = node.is_some_and(|node| circumstances.came_in(step, node) != Some(false));
     if home.node.is_empty() || !has_addresses || came_in {
         return None;
     }

@@ -93,7 +93,7 @@ fn add(legs: &mut Legs, journey: &Journey) {
 /// What is said of one more packet that vanished as this one did.
 fn pattern(legs: &Legs, journey: &Journey) -> Option<Pattern> {
     let step = &journey.steps[0];
-    legs.pattern(0, 1, &Sort::of(step, &journey.packet), step.len)
+    legs.pattern(0, 1, &Sort::of(&scene(), journey, step), step.len)
 }
 
 /// A network that lets ARP through and the tunnel's port not has no MTU that is
@@ -121,6 +121,27 @@ fn what_arrives_outside_of_a_tunnel_says_nothing_of_sizes_in_it() {
     // One that came through begins it anew.
     add(&mut legs, &journey(5 * SECOND, 148, vxlan(), udp(), true));
     assert_eq!(pattern(&legs, &another), None);
+}
+
+/// One tunnel over IPv4, another over IPv6, with the same VNI: a blocked one is no matter of size.
+#[test]
+fn what_arrives_in_another_tunnel_says_nothing_of_sizes_in_this_one() {
+    let mut legs = Legs::default();
+    let other = Encap {
+        outer_src: "fd00::1".parse().expect("an address"),
+        outer_dst: "fd00::2".parse().expect("an address"),
+        ..vxlan().expect("a tunnel")
+    };
+    for time in 1..=3 {
+        let lost = journey(time * SECOND, 148, vxlan(), udp(), false);
+        add(&mut legs, &lost);
+        let arrived = journey(time * SECOND + 1, 42, Some(other), udp(), true);
+        add(&mut legs, &arrived);
+    }
+    let another = journey(4 * SECOND, 148, vxlan(), udp(), false);
+    let pattern = pattern(&legs, &another);
+    let is_of_sort = matches!(pattern, Some(Pattern::AllOfSort { lost: 4, .. }));
+    assert!(is_of_sort, "{pattern:?}");
 }
 
 #[test]
@@ -185,9 +206,15 @@ fn what_came_in_says_where_a_next_hop_leads() {
     let mut legs = Legs::default();
     let [bare, wrapped] = [None, vxlan()].map(|encap| journey(SECOND, 100, encap, udp(), true));
     add(&mut legs, &wrapped);
-    assert!(legs.came_in(&wrapped.steps[0], 1));
-    assert!(!legs.came_in(&bare.steps[0], 1), "another way");
+    assert_eq!(legs.came_in(&wrapped.steps[0], 1), Some(true));
+    assert_eq!(legs.came_in(&bare.steps[0], 1), Some(false), "another way");
     add(&mut legs, &bare);
-    assert!(legs.came_in(&bare.steps[0], 1));
-    assert!(!legs.came_in(&bare.steps[0], 0), "another node");
+    assert_eq!(legs.came_in(&bare.steps[0], 1), Some(true));
+    assert_eq!(legs.came_in(&bare.steps[0], 0), Some(false), "another node");
+    // Too many ways are not all remembered, and the remembered ones still are.
+    for node in 0..=MAX_WAYS {
+        legs.add_way((node, Target::Next(Mac([2; 6])), 7));
+    }
+    assert_eq!(legs.came_in(&bare.steps[0], 1), Some(true));
+    assert_eq!(legs.came_in(&bare.steps[0], 0), None);
 }

@@ -83,7 +83,7 @@ struct Calm {
     /// Name of a counter of the receiver's sockets and of each node's uplink, and its rise.
     rose: Option<(&'static str, u64)>,
     /// Whether other packets by the same next hop came in.
-    came_in: bool,
+    came_in: Option<bool>,
     /// Silence of all interfaces.
     silence: Option<Silence>,
     largest: Option<u32>,
@@ -99,7 +99,7 @@ const CALM: Calm = Calm {
     idle: None,
     agent_gone: None,
     rose: None,
-    came_in: false,
+    came_in: Some(false),
     silence: None,
     largest: None,
 };
@@ -157,7 +157,7 @@ impl Circumstances for Calm {
         self.silence
     }
 
-    fn came_in(&self, _: &Step, _: usize) -> bool {
+    fn came_in(&self, _: &Step, _: usize) -> Option<bool> {
         self.came_in
     }
 

@@ -80,19 +80,53 @@ fn what_was_sent_to_the_gateway_has_left() {
         (Kind::Left, Some(Cause::NextHop))
     );
     assert_eq!(unknown.outcome, to(None, None));
-    let mut other = known();
-    let mut third = node("node-c", [10, 244, 3, 1], [172, 16, 0, 3]);
-    third.network.devices = vec![device("uplink", GATEWAY_MAC)];
-    other.nodes.push(third);
+    // The MAC is that of another node's device that nobody observes, such as a bridge.
+    let mut other = with_third();
+    other.nodes[2].network.devices[0].interface = "docker0".to_owned();
     let other = judge(&other, &bare(Some(GATEWAY_MAC)), &CALM).0;
     assert_eq!(other.outcome, to(Some(2), None));
+}
+
+/// As [`known`], with a third node that has the gateway's MAC.
+fn with_third() -> Scene {
+    let mut scene = known();
+    let mut third = node("node-c", [10, 244, 3, 1], [172, 16, 0, 3]);
+    third.network.devices = vec![device("uplink", GATEWAY_MAC)];
+    scene.nodes.push(third);
+    scene
+}
+
+/// The next hop is a node with an agent, which forwards packets to the destination's node.
+#[test]
+fn what_a_watched_next_hop_did_not_get_is_lost_on_the_way_there() {
+    let gone = bare(Some(GATEWAY_MAC));
+    for came_in in [Some(false), Some(true), None] {
+        let calm = Calm { came_in, ..CALM };
+        let (verdict, _) = judge(&with_third(), &gone, &calm);
+        assert_eq!((verdict.kind, verdict.cause), (Kind::Lost, None));
+        let is_there = rests_on!(verdict, Evidence::Missing { leg, .. } if leg.node == 2);
+        assert!(is_there, "{verdict:?}");
+    }
+}
+
+/// Too many ways were seen to remember whether others by this gateway came in there.
+#[test]
+fn what_is_forgotten_does_not_say_that_a_frame_went_elsewhere() {
+    let forgotten = Calm {
+        came_in: None,
+        ..CALM
+    };
+    for scene in [by_default(), known()] {
+        let judged = judged(&scene, &bare(Some(GATEWAY_MAC)), &forgotten);
+        assert_eq!(judged.0, Kind::Unknown);
+    }
 }
 
 /// In a cloud, every frame has the gateway's MAC.
 #[test]
 fn behind_a_gateway_that_brings_others_there_it_is_lost() {
     let brings = Calm {
-        came_in: true,
+        came_in: Some(true),
         ..CALM
     };
     for scene in [by_default(), known(), scene()] {
@@ -367,7 +401,7 @@ fn a_tunnel_to_nobody_takes_it_away() {
     assert!(rests_on!(verdict, Evidence::Home(home) if home.node == "node-b"));
     // The address may stand for the node's: other packets to it came in.
     let brings = Calm {
-        came_in: true,
+        came_in: Some(true),
         ..CALM
     };
     assert_eq!(judged(&scene(), &gone, &brings), (Kind::Unknown, None));

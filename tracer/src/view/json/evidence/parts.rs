@@ -251,7 +251,7 @@ impl<'a> Counter<'a> {
 impl<'a> Vanished<'a> {
     pub(super) fn new(pattern: &'a Pattern, sort: &Sort, port: Option<u16>, len: u32) -> Self {
         let (encap, proto, ports) = match sort {
-            Sort::Inside(kind, vni) => {
+            Sort::Inside(kind, vni, _) => {
                 let (kind, vni) = (*kind, *vni);
                 (Some(Encap { kind, vni, port }), None, None)
             }
