@@ -68,6 +68,7 @@ pub(super) fn plan(settings: &Settings, utc: bool, key: Key) -> Plan {
         limits: Limits {
             hold: i64::try_from(settings.hold.as_nanos()).unwrap_or(i64::MAX),
             open: open_at_once(settings.snaplen),
+            ..Limits::default()
         },
         duration: settings.duration,
         // With a selection, the limit counts the journeys that are shown, while everything is

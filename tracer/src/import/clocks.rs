@@ -92,6 +92,12 @@ fn sentence(nodes: &[Hello], node: usize, clock: &ComparedClock) -> String {
     // Captures have microseconds at best, in most cases.
     let round = |time: i64| Duration::from_micros(time.unsigned_abs().div_ceil(1_000));
     let (name, other) = (&nodes[node].node, &nodes[clock.reference].node);
+    if clock.ahead == 0 {
+        return format!(
+            "the clocks of {name} and {other} agree within {:?}, as packets in both directions show",
+            round(clock.bound)
+        );
+    }
     let how = if clock.ahead < 0 {
         "behind"
     } else {

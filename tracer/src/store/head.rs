@@ -159,6 +159,7 @@ impl Head {
             limits: Limits {
                 hold: self.hold,
                 open: self.open.min(Limits::default().open),
+                ..Limits::default()
             },
             count: self.count,
             time: self.time,

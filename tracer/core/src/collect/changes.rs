@@ -69,6 +69,7 @@ impl Core {
         let more = skew(&self.scene.nodes).saturating_sub(self.skew).max(0);
         self.skew += more;
         self.hold += more;
+        self.settle += more;
         self.engine.wait_longer(more);
         self.ledger.allow_for(self.skew);
         put_off(&mut self.scene.nodes[agent], self.skew, 0, 0);

@@ -74,6 +74,7 @@ pub struct Core {
     /// Number of judged journeys that were handed to the view.
     judged: u64,
     pub(super) hold: i64,
+    pub(super) settle: i64,
     /// How far the clocks of nodes may differ, ns.
     pub(super) skew: i64,
     /// The time up to which all nodes are observed, Unix time, ns.
@@ -102,6 +103,11 @@ impl Core {
             warnings,
             skew,
         } = beginning;
+        // The hold time already has the skew, because recordings keep it so.
+        let limits = Limits {
+            settle: limits.settle.saturating_add(skew),
+            ..limits
+        };
         let mut core = Self {
             started: Some(Started {
                 time,
@@ -125,6 +131,7 @@ impl Core {
                 asked,
             },
             hold: limits.hold,
+            settle: limits.settle,
             skew,
             observed: i64::MAX,
             count,
@@ -301,6 +308,7 @@ impl Core {
             ledger: &self.ledger,
             legs: &self.legs,
             hold: self.hold,
+            settle: self.settle,
         };
         let (verdict, parts) = judge(&self.scene, &journey, &witness);
         if !journey.packet.is_neighbour() {

@@ -14,6 +14,8 @@ pub(super) struct Witness<'a> {
     pub(super) legs: &'a Legs,
     /// How long the engine waits after a journey's last hop or drop, ns.
     pub(super) hold: i64,
+    /// How long it waits after the last event of a journey whose fate is known, ns.
+    pub(super) settle: i64,
 }
 
 impl Circumstances for Witness<'_> {
@@ -39,6 +41,10 @@ impl Circumstances for Witness<'_> {
 
     fn hold(&self) -> Duration {
         Duration::from_nanos(self.hold.unsigned_abs())
+    }
+
+    fn settle(&self) -> Duration {
+        Duration::from_nanos(self.settle.unsigned_abs())
     }
 
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64> {

@@ -165,16 +165,24 @@ fn bounds(windows: &BTreeMap<i64, Window>) -> Option<(i64, i64)> {
     let limits = limits.filter_map(|window| Some((window.least?, window.most?)));
     let mut limits: Vec<(i64, i64)> = limits.collect();
     let width = |(least, most): &(i64, i64)| most.saturating_sub(*least);
-    limits.sort_unstable_by_key(width);
-    // A clock was set, or two packets were taken for one.
-    if width(limits.first()?) < -MOST_DRIFT {
+    // A contradiction: two packets were taken for one, such as a retransmission for the original
+    // that a capture missed.
+    let all = limits.len();
+    limits.retain(|limits| width(limits) >= -MOST_DRIFT);
+    // If there are many, somebody set a clock.
+    if limits.len() * 2 <= all {
         return None;
     }
+    limits.sort_unstable_by_key(width);
     // Where packets took long, the limits are far apart, and tell no more than those nearby.
     let median = width(&limits[limits.len() / 2]).max(0);
     let ends = limits.iter().filter(|limits| width(limits) <= 2 * median);
     let ends = ends.flat_map(|(least, most)| [*least, *most]);
     let (least, most) = (ends.clone().min()?, ends.max()?);
+    // Clocks that may agree are not corrected.
+    if least <= 0 && 0 <= most {
+        return Some((0, most.max(-least) + 1 + DRIFT));
+    }
     let half = most.saturating_sub(least) / 2;
     Some((least.saturating_add(half), half + 1 + DRIFT))
 }
@@ -318,6 +326,31 @@ mod tests {
         let point = &hello.points[UPLINK_OUT];
         crossings.add((0, UPLINK_OUT), point, -SECOND, &packet(1));
         assert_eq!(crossings.clocks(2), [None, None]);
+    }
+
+    /// A capture has the retransmission only, the other one the original only.
+    #[test]
+    fn one_contradiction_among_many_does_not_count() {
+        let pings = (0..9).flat_map(|ping| {
+            let time = ping * SECOND;
+            [(0, 1, time, 50), (1, 0, time + 1_000, 50)]
+        });
+        let mut crossings = crossings(&[0, 7 * SECOND], &pings.collect::<Vec<_>>());
+        let hello = node("a", A, NODE_A);
+        let late = SECOND / 5;
+        for (node, point, time) in [(0, UPLINK_OUT, late), (1, UPLINK_IN, 7 * SECOND)] {
+            crossings.add((node, point), &hello.points[point], time, &packet(99));
+        }
+        let clock = crossings.clocks(2)[1].expect("it is compared");
+        assert_eq!((clock.ahead, clock.bound), (7 * SECOND, 51 + DRIFT));
+    }
+
+    /// Clocks whose difference is less than what packets show are left as they are.
+    #[test]
+    fn clocks_that_may_agree_are_not_corrected() {
+        let both = [(0, 1, 0, 900), (1, 0, 1_000, 50)];
+        let clock = crossings(&[0, 20], &both).clocks(2)[1].expect("it is compared");
+        assert_eq!((clock.ahead, clock.bound), (0, 921 + DRIFT));
     }
 
     #[test]

@@ -49,5 +49,4 @@ pub use model::{
 };
 pub use nodes::Nodes;
 pub(crate) use ranges::{Range, Ranges};
-pub(crate) use track::SETTLE;
 pub(crate) use tunnel::tunnel_of;

@@ -14,11 +14,6 @@ use super::{
 };
 use crate::model::{Flags, Packet, Transport};
 
-/// How long a journey with a known fate waits for further events, ns. Such events are a drop inside
-/// the pod, another copy that arrives, and the error to the sender. All of them follow within the
-/// same system call or interrupt, or within the receiver's next system call.
-pub(crate) const SETTLE: i64 = 100_000_000;
-
 /// Usual number of steps: from pod to pod across two nodes, over an overlay.
 pub(super) const USUAL_STEPS: usize = 8;
 
@@ -273,7 +268,7 @@ impl Track {
     /// The time when the journey is due to be closed: Unix time, ns.
     pub(super) fn due(&self, limits: &Limits) -> i64 {
         let wait = match self.why() {
-            Closed::Known => SETTLE.min(limits.hold),
+            Closed::Known => limits.settle.min(limits.hold),
             _ => limits.hold,
         };
         self.last.saturating_add(wait).min(UNSCHEDULED - 1)

@@ -44,6 +44,9 @@ pub trait Circumstances {
     /// How long to wait for a packet's next hop.
     fn hold(&self) -> Duration;
 
+    /// How long to wait for further events of a packet whose fate is known.
+    fn settle(&self) -> Duration;
+
     /// Number of packets of any kind that a point has seen since the start. `None` if its agent has
     /// sent no report after `last`, or if the point no longer sees packets.
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64>;

@@ -4,21 +4,27 @@
 //! absence does not, if an event was lost at a place and time where the packet would have been
 //! seen.
 
+use std::time::Duration;
+
 use super::{Where, case::Case, fates::Fates};
 use crate::{
-    journey::{Closed, Journey, SETTLE, Step},
+    journey::{Closed, Journey, Step},
     model::Transport,
 };
 
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
+}
+
 impl Case<'_> {
     fn hold(&self) -> i64 {
-        i64::try_from(self.circumstances.hold().as_nanos()).unwrap_or(i64::MAX)
+        nanoseconds(self.circumstances.hold())
     }
 
     /// The time up to which the follow waited for hops of this journey: Unix time, ns.
     pub(super) fn until(&self) -> i64 {
         let wait = match self.journey.closed {
-            Closed::Known => SETTLE.min(self.hold()),
+            Closed::Known => nanoseconds(self.circumstances.settle()).min(self.hold()),
             Closed::Silence | Closed::End | Closed::Evicted => self.hold(),
         };
         self.journey.last().saturating_add(wait)

@@ -229,6 +229,10 @@ impl Circumstances for Told {
         Duration::from_secs(1)
     }
 
+    fn settle(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+
     fn packets(&self, _: usize, _: usize, _: i64) -> Option<u64> {
         (!self.is(2)).then_some(u64::from(self.0 >> 4))
     }
@@ -245,8 +249,8 @@ impl Circumstances for Told {
         })
     }
 
-    fn came_in(&self, _: &Step, _: usize) -> bool {
-        self.is(4)
+    fn came_in(&self, _: &Step, _: usize) -> Option<bool> {
+        Some(self.is(4))
     }
 
     fn pattern(&self, _: usize, _: usize, _: &Sort, len: u32) -> Option<Pattern> {

@@ -64,6 +64,7 @@ impl Script {
             limits: Limits {
                 hold: *bytes.choose(&[5_000_000_000, 1_000_000, 0, i64::MAX])?,
                 open: bytes.int_in_range(1..=64)?,
+                ..Limits::default()
             },
             circumstances: bytes.arbitrary()?,
             shown: bytes.int_in_range(0..=15)? == 15,

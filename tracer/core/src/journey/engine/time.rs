@@ -72,9 +72,10 @@ impl Engine {
         }
     }
 
-    /// Lengthens the hold time by `more` ns.
+    /// Waits longer for all events by `more` ns.
     pub(crate) fn wait_longer(&mut self, more: i64) {
         self.limits.hold = self.limits.hold.saturating_add(more);
+        self.limits.settle = self.limits.settle.saturating_add(more);
     }
 
     pub(super) fn keep_within_limits(&mut self, scene: &Scene) {

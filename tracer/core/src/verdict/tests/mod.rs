@@ -129,6 +129,10 @@ impl Circumstances for Calm {
         Duration::from_secs(5)
     }
 
+    fn settle(&self) -> Duration {
+        Duration::from_millis(100)
+    }
+
     fn packets(&self, _: usize, point: usize, _: i64) -> Option<u64> {
         if self.idle == Some(point) {
             return Some(0);
