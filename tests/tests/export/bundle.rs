@@ -236,11 +236,12 @@ fn what_will_not_do_is_told_and_leaves_nothing() -> Result<()> {
     fs::write(path("bad.arrows"), damaged)?;
     fs::write(path("out"), "yesterday's")?;
     let (out, bad) = (path("out"), path("bad.arrows"));
+    let attach = format!("{bad}: ");
     let (one, other) = (fixture("clean-first-node"), fixture("clean-second-node"));
     for (args, code, told) in [
         (&[&*one][..], 2, "--output <OUT>"),
         (&["-o", &out], 2, "<FILE>"),
-        (&[&bad, "-o", &out], 1, "attach the file itself"),
+        (&[&bad, "-o", &out], 1, &attach),
         (
             &[&bad, "--anonymize", "-o", &out],
             1,
@@ -249,7 +250,7 @@ fn what_will_not_do_is_told_and_leaves_nothing() -> Result<()> {
         (
             &["/dev/null", "-o", &out],
             1,
-            "is empty: nothing was recorded",
+            "/dev/null is empty: nothing was recorded",
         ),
         (&[&*one, "/nowhere", "-o", &out], 1, "cannot read /nowhere"),
         (

@@ -9,6 +9,9 @@ use pcap_file::{
 };
 use tracer_core::model::Mac;
 
+/// Nanoseconds.
+const MICROSECOND: u64 = 1_000;
+
 /// Where packets were captured, as the file has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Interface {
@@ -31,8 +34,9 @@ pub(super) struct Statistics {
     pub(super) missed: Option<u64>,
     /// Number of packets that the capture has, or received.
     pub(super) packets: Option<u64>,
-    /// Begin and end of the capture, Unix time, ns.
-    pub(super) span: Option<(u64, u64)>,
+    /// Begin and end of the capture, Unix time, ns, in either reading. dumpcap writes these times
+    /// in microseconds, whatever the interface's unit of time is.
+    pub(super) spans: [Option<(u64, u64)>; 2],
 }
 
 impl Interface {
@@ -96,13 +100,7 @@ impl Interface {
         let mut said = Statistics::default();
         // A time is two words, the upper one first in either byte order, but pcap-file reads it
         // as a single word of twice the length.
-        let time = |units: u64| {
-            self.time(if swapped {
-                units.rotate_left(32)
-            } else {
-                units
-            })
-        };
+        let word = |time: u64| if swapped { time.rotate_left(32) } else { time };
         let (mut begin, mut end) = (None, None);
         let (mut received, mut delivered) = (None, None);
         let mut missed = |count: u64| {
@@ -110,8 +108,8 @@ impl Interface {
         };
         for option in &block.options {
             match option {
-                InterfaceStatisticsOption::IsbStartTime(units) => begin = time(*units),
-                InterfaceStatisticsOption::IsbEndTime(units) => end = time(*units),
+                InterfaceStatisticsOption::IsbStartTime(time) => begin = Some(word(*time)),
+                InterfaceStatisticsOption::IsbEndTime(time) => end = Some(word(*time)),
                 InterfaceStatisticsOption::IsbIfDrop(count)
                 | InterfaceStatisticsOption::IsbOsDrop(count) => missed(*count),
                 InterfaceStatisticsOption::IsbIfRecv(count) => received = Some(*count),
@@ -120,7 +118,19 @@ impl Interface {
             }
         }
         said.packets = delivered.or(received);
-        said.span = begin.zip(end);
+        if let Some((begin, end)) = begin.zip(end) {
+            let of_dumpcap = Self {
+                resolution: None,
+                ..self.clone()
+            };
+            let rounded = |end: u64| end.saturating_add(MICROSECOND - 1);
+            said.spans = [
+                self.time(begin).zip(self.time(end)),
+                of_dumpcap
+                    .time(begin)
+                    .zip(of_dumpcap.time(end).map(rounded)),
+            ];
+        }
         said
     }
 }

@@ -149,11 +149,11 @@ impl Spot {
         let Statistics {
             missed,
             packets,
-            span,
+            spans,
         } = self.statistics?;
-        let (begin, end) = span?;
+        let has_all = |(begin, end): &(u64, u64)| *begin <= self.first && self.last <= *end;
+        let span = spans.into_iter().flatten().find(has_all)?;
         let is_whole = missed == Some(0) && packets == Some(self.packets);
-        (is_whole && !cut && !interface.filtered && begin <= self.first && self.last <= end)
-            .then_some((begin, end))
+        (is_whole && !cut && !interface.filtered).then_some(span)
     }
 }

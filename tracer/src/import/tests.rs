@@ -314,6 +314,12 @@ fn a_capture_that_missed_nothing_may_vouch_for_that() {
     ];
     let (from, to) = (BEGIN - SECOND, BEGIN + 30 * SECOND);
     assert_eq!(unanswered(vouched(&packets, from, to)), Kind::Unanswered);
+    // dumpcap writes the times of its statistics in microseconds.
+    let mut of_dumpcap = vouched(&packets, from, to);
+    let end = of_dumpcap.len() - statistics(2, from, to).len();
+    of_dumpcap.truncate(end);
+    of_dumpcap.extend(statistics(2, from / MICROSECOND, to / MICROSECOND));
+    assert_eq!(unanswered(of_dumpcap), Kind::Unanswered);
     // It says that it has more packets than it has: somebody has removed some.
     let mut fewer = vouched(&packets, from, to);
     let end = fewer.len() - statistics(2, from, to).len();

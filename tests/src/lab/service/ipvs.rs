@@ -23,6 +23,8 @@ pub(super) fn program(lab: &Lab, node: &Node) -> Result<()> {
     // An answer from a pod of the same node crosses the bridge alone. IPVS translates it only if
     // netfilter sees bridged packets, as kubeadm has nodes do.
     node.netns.run("modprobe br_netfilter")?;
+    // kube-proxy asks for entries of connection tracking, which loads this module.
+    node.netns.run("modprobe nf_conntrack_netlink")?;
     node.netns.run(CLEAR)?;
     // IPVS enters its translations in connection tracking, as kube-proxy has it do.
     node.netns.sysctl(&[("ipv4/vs/conntrack", "1")])?;

@@ -61,9 +61,10 @@ pub fn run(args: &BundleArgs) -> Result<Outcome, Failure> {
     let folder = folder.prefix(".tracer-bundle-").tempdir_in(place);
     let folder = folder.map_err(|error| unwritten(out, error))?;
     let parts = recordings(args, &folder)?;
-    let (replayed, begun) = describe(args, &folder, &parts)?;
+    let described = describe(args, &folder, &parts);
+    let (replayed, begun) = described.map_err(|failure| of_originals(failure, args, &parts))?;
     if let Some(error) = &replayed.broken {
-        return Err(incomplete(out, error));
+        return Err(of_originals(incomplete(out, error), args, &parts));
     }
     let packed = pack(&target.file, args, &folder, &parts, begun);
     packed.map_err(|error| unwritten(out, error))?;
@@ -78,6 +79,18 @@ fn incomplete(out: &Path, error: &impl std::fmt::Display) -> Failure {
     Failure::Other(format!(
         "{error}; {out} was not written: attach the file itself"
     ))
+}
+
+/// A failure that names the user's files instead of their copies.
+fn of_originals(failure: Failure, args: &BundleArgs, parts: &[Part]) -> Failure {
+    let Failure::Other(mut sentence) = failure else {
+        return failure;
+    };
+    for (file, part) in args.files.iter().zip(parts) {
+        let copy = part.path.display().to_string();
+        sentence = sentence.replace(&copy, &stdio::input(file));
+    }
+    Failure::Other(sentence)
 }
 
 /// Puts the recordings into the folder, and returns their contents.
