@@ -9,6 +9,7 @@
 //! known objects stay, and one message says so.
 
 mod seen;
+mod tries;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,20 +20,20 @@ use std::{
 
 use futures::{
     Stream, StreamExt as _,
-    stream::{self, BoxStream, SelectAll},
+    stream::{BoxStream, SelectAll},
 };
 use kube::{
     Api, Resource,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Config, Event, watcher},
-    },
+    runtime::watcher::{self, Config, Event, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::seen::PodPlace;
-use self::seen::{Place, Seen, Watches};
+use self::{
+    seen::{Place, Seen, Watches},
+    tries::{Refused, tries},
+};
 use super::{Cluster, ClusterError};
 use crate::inventory::{Group, SERVICE_LABEL};
 
@@ -87,8 +88,10 @@ pub type Pods = BTreeMap<IpAddr, i64>;
 /// What a watch tells.
 enum Told {
     Event(Event<Seen>),
-    /// The watch failed, and tries again.
+    /// The watch failed, and tries again after a pause.
     Failed(watcher::Error),
+    /// The watch tries again.
+    TriedAgain,
     /// The server refuses the watch, which has ended.
     Refused(watcher::Error),
 }
@@ -131,13 +134,13 @@ impl Watch {
         match subject {
             Subject::Pod { namespace, name } => {
                 let pods = Api::namespaced(client(), namespace);
-                self.push(for_ever(events(pods, named(name), Seen::pod)));
+                self.push(Refused::TryAgain, events(pods, named(name), Seen::pod));
             }
             Subject::Group(group) => {
                 let labels = self.cluster.labels(group).await?;
                 let pods = Api::namespaced(client(), &group.namespace);
                 let config = Config::default().labels(&labels);
-                self.push(for_ever(events(pods, config, Seen::pod)));
+                self.push(Refused::TryAgain, events(pods, config, Seen::pod));
             }
             Subject::Service { namespace, name } => {
                 let services = Api::namespaced(client(), namespace);
@@ -145,8 +148,8 @@ impl Watch {
                 let config = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
                 let services = events(services, named(name), Seen::service);
                 let slices = events(slices, config, Seen::slice);
-                self.push(until_refused(services));
-                self.push(until_refused(slices));
+                self.push(Refused::End, services);
+                self.push(Refused::End, slices);
             }
             Subject::PodsOn(node) => {
                 // The server's memory has an index of the nodes of pods, and etcd has none. kube asks
@@ -157,25 +160,29 @@ impl Watch {
                 };
                 let config = config.fields(&format!("spec.nodeName={node}"));
                 let pods = events(Api::all(client()), config, Seen::pod);
-                self.push(until_refused(pods));
+                self.push(Refused::End, pods);
             }
             Subject::AllPods => {
                 // From its memory, the server sends all of them at once. These come page by page.
                 let pods = events(Api::all(client()), Config::default(), Seen::pod);
-                self.push(until_refused(pods));
+                self.push(Refused::End, pods);
             }
             Subject::AllNodes => {
                 let nodes = events(Api::all(client()), Config::default(), Seen::node);
-                self.push(until_refused(nodes));
+                self.push(Refused::End, nodes);
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, told: impl Stream<Item = Told> + Send + 'static) {
+    fn push(
+        &mut self,
+        refused: Refused,
+        events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
+    ) {
         let index = self.watches.add();
-        self.events
-            .push(told.map(move |told| (index, told)).boxed());
+        let told = tries(events, refused).map(move |told| (index, told));
+        self.events.push(told.boxed());
     }
 
     /// The next report. The first state of each watch is reported, too, because it may have changed
@@ -203,7 +210,11 @@ impl Watch {
             Told::Event(event) => self.watches.take(watch, event),
             Told::Failed(error) => {
                 let why = self.trouble(error);
-                (false, why.and_then(|why| self.watches.lose(why)))
+                (false, why.and_then(|why| self.watches.lose(watch, why)))
+            }
+            Told::TriedAgain => {
+                self.watches.try_again(watch);
+                (false, None)
             }
             // If the server has not even listed the objects, a note at the start said so.
             Told::Refused(_) if self.watches.refuse(watch) => (true, None),
@@ -275,8 +286,7 @@ fn events<K>(
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher(objects, config).default_backoff();
-    events.map(move |event| {
+    watcher(objects, config).map(move |event| {
         Ok(match event? {
             Event::Init => Event::Init,
             Event::InitApply(object) => Event::InitApply(see(&object)),
@@ -285,31 +295,6 @@ where
             Event::Delete(object) => Event::Delete(see(&object)),
         })
     })
-}
-
-/// Tells of a watch that is needed. If the server refuses it, it is tried again.
-fn for_ever(
-    events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send,
-) -> impl Stream<Item = Told> + Send {
-    events.map(|event| event.map_or_else(Told::Failed, Told::Event))
-}
-
-/// Tells of a watch without which the session goes on. If the server refuses it, it ends.
-fn until_refused(
-    events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
-) -> impl Stream<Item = Told> + Send {
-    stream::unfold(Some(events.boxed()), async |events| {
-        let mut events = events?;
-        Some(match events.next().await? {
-            Ok(event) => (Told::Event(event), Some(events)),
-            Err(error) if is_forbidden(&error) => (Told::Refused(error), None),
-            Err(error) => (Told::Failed(error), Some(events)),
-        })
-    })
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    has_code(error, 403)
 }
 
 /// Whether the server answered with this HTTP status.

@@ -96,6 +96,18 @@ pub(super) struct Watched {
     listing: Option<BTreeMap<String, Place>>,
     /// Whether the watch has told its first state, or never will.
     is_listed: bool,
+    loss: Option<Loss>,
+}
+
+/// Why a watch does not tell of changes for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Its list failed. The end of the next list says that the watch works again.
+    List,
+    /// Its changes failed, and it pauses.
+    Changes,
+    /// Its changes failed, and it tries again. If that works, it says nothing until the next change.
+    Resuming,
 }
 
 impl Watched {
@@ -129,7 +141,7 @@ impl Watched {
 #[derive(Default)]
 pub(super) struct Watches {
     watched: Vec<Watched>,
-    /// Whether the server does not answer to some watch, as far as is known.
+    /// Whether the user knows that some watch does not tell of changes.
     is_lost: bool,
 }
 
@@ -140,27 +152,53 @@ impl Watches {
         self.watched.len() - 1
     }
 
-    /// Applies an event of a watch. Returns whether any place has changed, and whether the server
-    /// answers again.
+    /// Applies an event of a watch. Returns whether any place has changed, and whether all watches
+    /// work again.
     pub(super) fn take(&mut self, watch: usize, event: Event<Seen>) -> (bool, Option<Heard>) {
-        // The list that begins with this event may still fail.
-        let begins = matches!(event, Event::Init);
-        let changed = self.watched[watch].take(event);
-        // A watch that resumes without a change says nothing, so any answer counts.
-        let is_back = !begins && mem::take(&mut self.is_lost);
+        // kube begins a list before it asks the server.
+        let is_answer = !matches!(event, Event::Init);
+        let is_whole = is_answer && !matches!(event, Event::InitApply(_));
+        let watched = &mut self.watched[watch];
+        let changed = watched.take(event);
+        if is_whole {
+            watched.loss = None;
+        }
+        if is_answer {
+            // The server answers, and has not let the others fail again.
+            for watched in &mut self.watched {
+                watched.loss.take_if(|loss| *loss == Loss::Resuming);
+            }
+        }
+        let works = is_answer && self.watched.iter().all(|watched| watched.loss.is_none());
+        let is_back = works && mem::take(&mut self.is_lost);
         (changed, is_back.then_some(Heard::Back))
     }
 
-    /// Notes that the server does not answer. Returns that, if it answered before.
-    pub(super) fn lose(&mut self, why: String) -> Option<Heard> {
+    /// Notes that a watch has failed. Returns that, if the user does not know it.
+    pub(super) fn lose(&mut self, watch: usize, why: String) -> Option<Heard> {
+        let watched = &mut self.watched[watch];
+        watched.loss = Some(match watched.listing {
+            Some(_) => Loss::List,
+            None => Loss::Changes,
+        });
         let was_lost = mem::replace(&mut self.is_lost, true);
         (!was_lost).then_some(Heard::Lost(why))
+    }
+
+    /// Notes that a watch that has failed tries again.
+    pub(super) fn try_again(&mut self, watch: usize) {
+        let loss = &mut self.watched[watch].loss;
+        if *loss == Some(Loss::Changes) {
+            *loss = Some(Loss::Resuming);
+        }
     }
 
     /// Notes that the server refuses a watch, so that what the watch has told stays as it is.
     /// Returns whether the watch had told nothing. Then the first read was refused as well.
     pub(super) fn refuse(&mut self, watch: usize) -> bool {
-        !mem::replace(&mut self.watched[watch].is_listed, true)
+        let watched = &mut self.watched[watch];
+        watched.loss = None;
+        !mem::replace(&mut watched.is_listed, true)
     }
 
     /// Whether each watch has told its first state.
@@ -221,18 +259,50 @@ mod tests {
         watches
     }
 
-    /// A list that fails again and again begins again and again.
+    fn lost(why: &str) -> Option<Heard> {
+        Some(Heard::Lost(why.to_owned()))
+    }
+
+    /// A list that fails again and again begins again and again, while another watch works.
     #[test]
-    fn a_server_answers_again_with_the_first_answer_to_any_watch() {
+    fn a_watch_whose_list_failed_is_back_with_the_next_list() {
         let mut watches = two();
-        let lost = |why: &str| Some(Heard::Lost(why.to_owned()));
-        assert_eq!(watches.lose("first".to_owned()), lost("first"));
         assert_eq!(watches.take(0, Event::Init).1, None);
-        assert_eq!(watches.lose("again".to_owned()), None);
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        watches.try_again(0);
         assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.take(1, Event::InitDone).1, None);
+        assert_eq!(watches.lose(0, "again".to_owned()), None);
+        watches.try_again(0);
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        let page = Event::InitApply(pod("a", "10.244.1.5", true));
+        assert_eq!(watches.take(0, page).1, None);
+        assert_eq!(watches.take(0, Event::InitDone).1, Some(Heard::Back));
+        assert_eq!(watches.take(1, Event::InitDone).1, None);
+        assert_eq!(watches.lose(0, "later".to_owned()), lost("later"));
+    }
+
+    /// A watch that resumes without a change says nothing.
+    #[test]
+    fn watches_whose_changes_failed_are_back_once_the_server_answers_after_each_has_tried() {
+        let mut watches = two();
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        assert_eq!(watches.lose(1, "second".to_owned()), None);
+        watches.try_again(0);
+        let change = || Event::Apply(pod("a", "10.244.1.5", true));
+        // The other watch still pauses.
+        assert_eq!(watches.take(0, change()).1, None);
+        watches.try_again(1);
+        assert_eq!(watches.take(0, change()).1, Some(Heard::Back));
+    }
+
+    #[test]
+    fn a_refused_watch_keeps_nobody_waiting() {
+        let mut watches = two();
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        watches.refuse(0);
         assert_eq!(watches.take(1, Event::InitDone).1, Some(Heard::Back));
-        assert_eq!(watches.take(0, Event::InitDone).1, None);
-        assert_eq!(watches.lose("later".to_owned()), lost("later"));
     }
 
     /// Until then, a pod that is not known may be one that no watch has told of yet.
