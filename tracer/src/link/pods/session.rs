@@ -282,7 +282,7 @@ async fn open(
     wanted: &Pods,
 ) -> Result<(String, AttachedProcess), PodError> {
     let patience = Patience::new(wanted.wait);
-    let name = wait::run(cluster, job, &start.node, patience).await?;
+    let name = wait::run(cluster, job, &start.node, wanted.tells, patience).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),

@@ -48,11 +48,13 @@ impl Patience {
     }
 }
 
-/// Waits for the pod of a Job, and returns the pod's name once it runs.
+/// Waits for the pod of a Job, and returns the pod's name once it runs. If `tells`, lines say what
+/// the pod waits for.
 pub(super) async fn run(
     cluster: &Cluster,
     job: &str,
     node: &str,
+    tells: bool,
     patience: Patience,
 ) -> Result<String, PodError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
@@ -93,7 +95,7 @@ pub(super) async fn run(
                 }
                 why = format!("{why}: {event}");
             }
-            if patience.begun.elapsed() > SILENT && why != told {
+            if tells && patience.begun.elapsed() > SILENT && why != told {
                 tell(&format!("{node}: its agent's pod waits: {why}"));
                 told.clone_from(&why);
             }
