@@ -5,6 +5,7 @@
 //! once, and a known one at most once a second.
 
 mod live;
+mod nodes;
 mod plan;
 
 use std::{

@@ -1,18 +1,18 @@
 //! Watches the objects of a session for changes.
 //!
 //! A follow watches each end's pods, and the Services that lead to them with their
-//! EndpointSlices. `tracer drops` watches the pods on the watched nodes, and the nodes if it
-//! watches all. Most changes of a pod do not change where it is, so only changes of names,
+//! EndpointSlices. `tracer drops` watches the nodes and the pods on them. Most changes of a pod do not change where it is, so only changes of names,
 //! addresses, ports, nodes or ends are reported.
 //!
 //! A watch that expired (410) begins again by itself. While the server does not answer, the
 //! known objects stay, and one message says so.
 
+mod known;
 mod seen;
 mod tries;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Debug,
     net::IpAddr,
     time::Duration,
@@ -29,7 +29,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-pub use self::seen::PodPlace;
+pub use self::{known::Known, seen::PodPlace};
 use self::{
     seen::{Place, Seen, Watches},
     tries::{Refused, tries},
@@ -63,6 +63,8 @@ pub enum Subject {
     },
     /// The pods on a node.
     PodsOn(String),
+    /// A node, without its pods.
+    Node(String),
     /// All pods.
     AllPods,
     /// All nodes, without their pods.
@@ -104,6 +106,10 @@ pub struct Watch {
     watches: Watches,
     /// Reports that wait to be taken.
     reports: VecDeque<Heard>,
+    /// The refusals that were reported.
+    refusals: BTreeSet<String>,
+    /// When to report a change even if there is none.
+    due: Option<Instant>,
 }
 
 impl Watch {
@@ -115,6 +121,8 @@ impl Watch {
             events: SelectAll::new(),
             watches: Watches::default(),
             reports: VecDeque::new(),
+            refusals: BTreeSet::new(),
+            due: None,
         }
     }
 
@@ -124,23 +132,26 @@ impl Watch {
         &self.cluster
     }
 
-    /// Watches more objects.
+    /// Watches more objects. Those that are `known` count until the watch has told its first state.
     ///
     /// # Errors
     /// If the watch cannot begin because a named object does not exist.
-    pub async fn add(&mut self, subject: &Subject) -> Result<(), ClusterError> {
+    pub async fn add(&mut self, subject: &Subject, known: &Known) -> Result<(), ClusterError> {
         let client = || self.cluster.client.clone();
+        let known = known.of_subject(subject);
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         match subject {
             Subject::Pod { namespace, name } => {
                 let pods = Api::namespaced(client(), namespace);
-                self.push(Refused::TryAgain, events(pods, named(name), Seen::pod));
+                let pods = events(pods, named(name), Seen::pod);
+                self.push(known, Refused::TryAgain, pods);
             }
             Subject::Group(group) => {
                 let labels = self.cluster.labels(group).await?;
                 let pods = Api::namespaced(client(), &group.namespace);
                 let config = Config::default().labels(&labels);
-                self.push(Refused::TryAgain, events(pods, config, Seen::pod));
+                let pods = events(pods, config, Seen::pod);
+                self.push(known, Refused::TryAgain, pods);
             }
             Subject::Service { namespace, name } => {
                 let services = Api::namespaced(client(), namespace);
@@ -148,8 +159,8 @@ impl Watch {
                 let config = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
                 let services = events(services, named(name), Seen::service);
                 let slices = events(slices, config, Seen::slice);
-                self.push(Refused::End, services);
-                self.push(Refused::End, slices);
+                self.push(known.clone(), Refused::End, services);
+                self.push(known, Refused::End, slices);
             }
             Subject::PodsOn(node) => {
                 // The server's memory has an index of the nodes of pods, and etcd has none. kube asks
@@ -160,16 +171,20 @@ impl Watch {
                 };
                 let config = config.fields(&format!("spec.nodeName={node}"));
                 let pods = events(Api::all(client()), config, Seen::pod);
-                self.push(Refused::End, pods);
+                self.push(known, Refused::End, pods);
             }
             Subject::AllPods => {
                 // From its memory, the server sends all of them at once. These come page by page.
                 let pods = events(Api::all(client()), Config::default(), Seen::pod);
-                self.push(Refused::End, pods);
+                self.push(known, Refused::End, pods);
+            }
+            Subject::Node(name) => {
+                let nodes = events(Api::all(client()), named(name), Seen::node);
+                self.push(known, Refused::End, nodes);
             }
             Subject::AllNodes => {
                 let nodes = events(Api::all(client()), Config::default(), Seen::node);
-                self.push(Refused::End, nodes);
+                self.push(known, Refused::End, nodes);
             }
         }
         Ok(())
@@ -177,10 +192,11 @@ impl Watch {
 
     fn push(
         &mut self,
+        known: BTreeMap<String, Place>,
         refused: Refused,
         events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
     ) {
-        let index = self.watches.add();
+        let index = self.watches.add(known);
         let told = tries(events, refused).map(move |told| (index, told));
         self.events.push(told.boxed());
     }
@@ -189,8 +205,18 @@ impl Watch {
     /// since it was read. `None` if nothing is watched.
     pub async fn next(&mut self) -> Option<Heard> {
         while self.reports.is_empty() {
-            let told = self.events.next().await?;
-            if !self.take(told) {
+            let told = match self.due {
+                Some(due) => timeout_at(due, self.events.next()).await,
+                None => Ok(self.events.next().await),
+            };
+            let has_changed = match told {
+                Ok(told) => self.take(told?),
+                Err(_) => {
+                    self.due = None;
+                    true
+                }
+            };
+            if !has_changed {
                 continue;
             }
             let most = Instant::now() + MOST;
@@ -202,6 +228,11 @@ impl Watch {
             self.reports.push_back(Heard::Changed);
         }
         self.reports.pop_front()
+    }
+
+    /// Reports a change at this time even if there is none.
+    pub fn remind(&mut self, at: Instant) {
+        self.due = Some(at);
     }
 
     /// Applies what a watch tells. Returns whether any place has changed.
@@ -218,30 +249,30 @@ impl Watch {
             }
             // If the server has not even listed the objects, a note at the start said so.
             Told::Refused(_) if self.watches.refuse(watch) => (true, None),
-            Told::Refused(error) => (false, self.trouble(error).map(Heard::Refused)),
+            Told::Refused(error) => {
+                // Each of many watches may be refused for the same reason.
+                let why = self.trouble(error);
+                let why = why.filter(|why| self.refusals.insert(why.clone()));
+                (false, why.map(Heard::Refused))
+            }
         };
         self.reports.extend(report);
         changed
-    }
-
-    /// Whether each watch has told its first state.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.watches.are_complete()
     }
 
     /// The known pods. Two watches may tell of the same pod.
     pub fn pods(&self) -> impl Iterator<Item = &PodPlace> {
         self.watches.places().filter_map(|place| match place {
             Place::Pod(pod) => Some(pod),
-            Place::Node(_) | Place::Service(_) => None,
+            Place::Node { .. } | Place::Service(_) => None,
         })
     }
 
-    /// Names of the known nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+    /// Names and UIDs of the known nodes. A UID is empty until a watch has told it. Two watches may
+    /// tell of the same node.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.watches.places().filter_map(|place| match place {
-            Place::Node(name) => Some(&**name),
+            Place::Node { name, uid } => Some((&**name, &**uid)),
             Place::Pod(_) | Place::Service(_) => None,
         })
     }

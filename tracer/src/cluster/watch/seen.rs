@@ -24,8 +24,13 @@ pub(super) struct Seen {
 pub(super) enum Place {
     /// Where a pod is.
     Pod(PodPlace),
-    /// The name of a node.
-    Node(String),
+    /// A node that exists. Its UID differs after the node was created again.
+    Node {
+        /// The node's name.
+        name: String,
+        /// The node's UID; empty if it is not known.
+        uid: String,
+    },
     /// Addresses and ports of a Service or its endpoints, as text for comparison.
     Service(String),
 }
@@ -59,9 +64,10 @@ impl Seen {
 
     /// A node's metadata: its status is long, and changes often.
     pub(super) fn node(node: &PartialObjectMeta<Node>) -> Self {
+        let (name, uid) = (node.name_any(), node.uid().unwrap_or_default());
         Self {
-            uid: node.uid().unwrap_or_default(),
-            place: Place::Node(node.name_any()),
+            uid: uid.clone(),
+            place: Place::Node { name, uid },
         }
     }
 
@@ -146,9 +152,12 @@ pub(super) struct Watches {
 }
 
 impl Watches {
-    /// Adds a watch, and returns its index.
-    pub(super) fn add(&mut self) -> usize {
-        self.watched.push(Watched::default());
+    /// Adds a watch, with what is known until it has told its first state. Returns its index.
+    pub(super) fn add(&mut self, known: BTreeMap<String, Place>) -> usize {
+        self.watched.push(Watched {
+            known,
+            ..Watched::default()
+        });
         self.watched.len() - 1
     }
 
@@ -198,10 +207,18 @@ impl Watches {
     pub(super) fn refuse(&mut self, watch: usize) -> bool {
         let watched = &mut self.watched[watch];
         watched.loss = None;
-        !mem::replace(&mut watched.is_listed, true)
+        let is_unlisted = !mem::replace(&mut watched.is_listed, true);
+        if is_unlisted {
+            // Nobody would tell when a pod goes. A node and its addresses seldom change.
+            watched
+                .known
+                .retain(|_, place| matches!(place, Place::Node { .. }));
+        }
+        is_unlisted
     }
 
     /// Whether each watch has told its first state.
+    #[cfg(test)]
     pub(super) fn are_complete(&self) -> bool {
         self.watched.iter().all(|watched| watched.is_listed)
     }
@@ -217,9 +234,7 @@ impl Watches {
 mod tests {
     use serde_json::{from_value, json};
 
-    use super::{
-        EndpointSlice, Event, Heard, Node, PartialObjectMeta, Pod, Seen, Watched, Watches,
-    };
+    use super::*;
 
     fn pod(uid: &str, address: &str, ready: bool) -> Seen {
         let pod: Pod = from_value(json!({
@@ -255,7 +270,7 @@ mod tests {
 
     fn two() -> Watches {
         let mut watches = Watches::default();
-        assert_eq!([watches.add(), watches.add()], [0, 1]);
+        assert_eq!([(); 2].map(|()| watches.add(BTreeMap::new())), [0, 1]);
         watches
     }
 
@@ -318,13 +333,35 @@ mod tests {
         assert!(watches.are_complete());
 
         // A watch that is added later, and that the server refuses at once.
-        let later = watches.add();
+        let later = watches.add(BTreeMap::new());
         assert!(!watches.are_complete());
         assert!(watches.refuse(later));
         assert!(watches.are_complete());
         // The server refuses a watch only after it has listed. The list stays.
         assert!(!watches.refuse(0));
         assert_eq!(watches.places().count(), 1);
+    }
+
+    /// One watch that has not told its state does not hold back the others.
+    #[test]
+    fn what_is_known_counts_until_a_watch_has_told_its_state_or_is_refused() {
+        let mut watches = Watches::default();
+        let known = |seen: Seen| BTreeMap::from([("known".to_owned(), seen.place)]);
+        let known = [
+            known(pod("", "10.244.1.5", true)),
+            known(pod("", "10.244.1.6", true)),
+            known(node("node-a", "")),
+        ];
+        for known in known {
+            watches.add(known);
+        }
+        assert_eq!(watches.places().count(), 3);
+        watches.take(0, Event::Init);
+        assert!(watches.take(0, Event::InitDone).0, "the pod is gone");
+        assert_eq!(watches.places().count(), 2);
+        assert!(watches.refuse(1) && watches.refuse(2));
+        let left: Vec<_> = watches.places().collect();
+        assert!(matches!(left[..], [Place::Node { .. }]), "{left:?}");
     }
 
     #[test]
