@@ -71,7 +71,12 @@ impl Nodes {
     pub(super) fn subjects(&self) -> Vec<Subject> {
         match self.is_wide {
             true => vec![Subject::AllNodes, Subject::AllPods],
-            false => self.known.node_names().iter().flat_map(of).collect(),
+            false => self
+                .known
+                .node_names()
+                .iter()
+                .flat_map(|name| of(name))
+                .collect(),
         }
     }
 
@@ -82,7 +87,7 @@ impl Nodes {
             .nodes()
             .map(|(name, uid)| (name.to_owned(), uid.to_owned()))
             .collect();
-        for subject in self.update(told, homes) {
+        for subject in self.update(told, &homes) {
             let added = watch.add(&subject, &Known::default()).await;
             // Only a group of pods may be missing.
             added.expect("a node and its pods can be watched");
@@ -94,7 +99,7 @@ impl Nodes {
     pub(super) fn update(
         &mut self,
         told: Vec<(String, String)>,
-        homes: BTreeSet<String>,
+        homes: &BTreeSet<String>,
     ) -> Vec<Subject> {
         let mut now: BTreeMap<String, String> = BTreeMap::new();
         for (name, uid) in told {
@@ -187,8 +192,11 @@ impl Nodes {
 }
 
 /// What is watched of one of few nodes.
-fn of(name: &String) -> [Subject; 2] {
-    [Subject::PodsOn(name.clone()), Subject::Node(name.clone())]
+fn of(name: &str) -> [Subject; 2] {
+    [
+        Subject::PodsOn(name.to_owned()),
+        Subject::Node(name.to_owned()),
+    ]
 }
 
 #[cfg(test)]
@@ -231,18 +239,18 @@ mod tests {
         for all in [true, false] {
             let mut nodes = nodes(all, 2);
             // What was read before is known without UIDs.
-            let homes = || names(["node-0", "node-1"]);
-            nodes.update(told([("node-0", ""), ("node-1", "")]), homes());
-            nodes.update(told([("node-0", "a"), ("node-1", "b")]), homes());
+            let homes = &names(["node-0", "node-1"]);
+            nodes.update(told([("node-0", ""), ("node-1", "")]), homes);
+            nodes.update(told([("node-0", "a"), ("node-1", "b")]), homes);
             assert_eq!(owner(&nodes, "192.168.7.0"), own("node-0"));
             assert_eq!(owner(&nodes, "192.168.7.1"), own("node-1"));
-            nodes.update(told([("node-0", "c")]), homes());
+            nodes.update(told([("node-0", "c")]), homes);
             assert_eq!(owner(&nodes, "192.168.7.0"), None);
             assert_eq!(nodes.known.unread_nodes(), ["node-0"]);
             assert_eq!(owner(&nodes, "192.168.7.1"), None);
             // The node comes back.
             assert_eq!(nodes.known.node_names(), ["node-0"]);
-            nodes.update(told([("node-0", "c"), ("node-1", "d")]), names([]));
+            nodes.update(told([("node-0", "c"), ("node-1", "d")]), &names([]));
             assert_eq!(nodes.known.unread_nodes(), ["node-0", "node-1"]);
         }
     }
@@ -250,12 +258,12 @@ mod tests {
     #[test]
     fn a_node_of_a_chosen_pod_is_watched_with_its_pods() {
         let mut nodes = nodes(false, 1);
-        let new = nodes.update(told([("node-0", "a")]), names(["node-0", "node-9"]));
-        assert_eq!(new, of(&"node-9".to_owned()));
+        let new = nodes.update(told([("node-0", "a")]), &names(["node-0", "node-9"]));
+        assert_eq!(new, of("node-9"));
         assert_eq!(nodes.known.unread_nodes(), ["node-9"]);
         let again = nodes.update(
             told([("node-0", "a"), ("node-9", "b")]),
-            names(["node-0", "node-9"]),
+            &names(["node-0", "node-9"]),
         );
         assert_eq!(again, []);
     }
@@ -273,10 +281,10 @@ mod tests {
             .map(|name| (name.clone(), name))
             .collect();
         let more = |name: &str| BTreeSet::from([name.to_owned()]);
-        assert_eq!(nodes.update(all.clone(), more("node-x")), wide);
+        assert_eq!(nodes.update(all.clone(), &more("node-x")), wide);
         // Nodes without a chosen pod are no concern.
         let other = [all, told([("node-y", "y")])].concat();
-        assert_eq!(nodes.update(other, more("node-z")), []);
+        assert_eq!(nodes.update(other, &more("node-z")), []);
         assert!(nodes.known.node("node-z").is_ok());
         assert!(nodes.known.node("node-y").is_err());
     }
@@ -285,8 +293,8 @@ mod tests {
     #[test]
     fn a_cluster_that_tells_of_no_node_keeps_its_nodes() {
         let mut nodes = nodes(true, 2);
-        nodes.update(told([("node-0", "a"), ("node-1", "b")]), names([]));
-        nodes.update(Vec::new(), names([]));
+        nodes.update(told([("node-0", "a"), ("node-1", "b")]), &names([]));
+        nodes.update(Vec::new(), &names([]));
         assert_eq!(nodes.known.node_names(), ["node-0", "node-1"]);
     }
 }
