@@ -3,7 +3,7 @@
 mod begin;
 pub(super) mod join;
 pub(super) mod leave;
-mod reach;
+pub(super) mod reach;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

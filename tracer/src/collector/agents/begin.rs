@@ -12,18 +12,15 @@ use tracer_core::{model::Hello, request::Start};
 use super::{
     Agents, Reached, Sent,
     join::Joining,
-    reach::{forward, prepare, start_one},
+    reach::{Outcome, forward, joined, prepare, start_one},
 };
 use crate::{
     collector::SessionError,
-    link::{Link, LinkError, Needed, Place},
+    link::{Link, Needed, Place},
 };
 
 /// How long a session without need of all agents waits for the others once one has started.
 const TOGETHER: Duration = Duration::from_secs(15);
-
-/// An agent's place and task, and whether it has started.
-type Outcome = ((Place, Start), Result<Link, LinkError>);
 
 /// A session without some of its agents.
 pub(crate) struct Begun {
@@ -145,13 +142,5 @@ impl Agents {
             tokio::spawn(forward(index, link.batches, sender.clone()));
         }
         Self::new(agents, sender, inbox)
-    }
-}
-
-/// The message about an agent that joins a session.
-pub(super) fn joined((start, link): Outcome) -> Sent {
-    match link {
-        Ok(link) => Sent::Joined(Box::new(link), Box::new(start)),
-        Err(error) => Sent::Unreached(start.1.node, error.to_string()),
     }
 }

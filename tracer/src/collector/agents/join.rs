@@ -9,10 +9,8 @@ use tracer_core::{
 };
 
 use super::{
-    Agent, Agents, PAUSE, Reached, Sent,
-    begin::joined,
-    log, one_clock_for_one_kernel,
-    reach::{forward, prepare, start_one},
+    Agent, Agents, PAUSE, Reached, Sent, log, one_clock_for_one_kernel,
+    reach::{forward, joined, prepare, start_one},
 };
 use crate::{
     clock::agent_now,

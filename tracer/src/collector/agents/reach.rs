@@ -126,6 +126,9 @@ impl Agents {
     }
 }
 
+/// An agent's place and task, and the agent if it has started.
+pub(in crate::collector) type Outcome = ((Place, Start), Result<Link, LinkError>);
+
 /// Makes sure that agents can be started. A separate thread does this, because it blocks.
 pub(super) async fn prepare(starts: &[(Place, Start)], needed: Needed) -> Result<(), SessionError> {
     let starts = starts.to_vec();
@@ -140,9 +143,7 @@ pub(super) async fn prepare(starts: &[(Place, Start)], needed: Needed) -> Result
 
 /// Starts an agent on a separate thread, which nobody has to wait for. If the process ends, the
 /// kernel detaches its programs, and a remote agent ends when its input closes.
-pub(super) fn start_one(
-    start: (Place, Start),
-) -> impl Future<Output = ((Place, Start), Result<Link, LinkError>)> {
+pub(super) fn start_one(start: (Place, Start)) -> impl Future<Output = Outcome> {
     info!("starting the agent of {}", start.1.node);
     let (sender, started) = oneshot::channel();
     let (place, request) = start.clone();
@@ -168,4 +169,12 @@ pub(super) async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(u
     }
     // A session that is over does not need the message.
     let _: Result<(), _> = to.send((agent, Sent::Ended)).await;
+}
+
+/// The message about an agent that joins a session.
+pub(super) fn joined((start, link): Outcome) -> Sent {
+    match link {
+        Ok(link) => Sent::Joined(Box::new(link), Box::new(start)),
+        Err(error) => Sent::Unreached(start.1.node, error.to_string()),
+    }
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     collector::{
         Begun, SessionError,
-        agents::{Agents, Heard, join::LONGEST},
+        agents::{Agents, Heard, join::LONGEST, reach::Outcome},
     },
     link::{Link, LinkError, Place},
 };
@@ -28,7 +28,6 @@ fn task(node: &str) -> (Place, Start) {
     )
 }
 
-type Outcome = ((Place, Start), Result<Link, LinkError>);
 type Starting = (
     (Place, Start),
     Pin<Box<dyn Future<Output = Outcome> + Send>>,
