@@ -7,10 +7,12 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc as std_mpsc,
     },
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, from_value, json};
+use tokio::time::timeout;
 use tracer_core::model::Owners;
 
 use super::*;
@@ -19,6 +21,9 @@ use crate::{
     cluster::fake::{Answer, Fake},
     inventory::Inventory,
 };
+
+/// The time limit for an update, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Time at which all pods were started, Unix time, ns.
 const STARTED: i64 = 1_772_368_496_000_000_000;
@@ -370,7 +375,9 @@ async fn the_pods_of_a_new_node_get_their_names() {
         events.send(come).expect("the server runs");
         let mut all = Vec::new();
         while !gained.contains(&"node-c".to_owned()) {
-            let update = updates.recv().await.expect("the watch goes on");
+            let update = timeout(LIMIT, updates.recv()).await;
+            let update = update.expect("the node is read again");
+            let update = update.expect("the watch goes on");
             let owners = update.owners.iter();
             assert!(owners.clone().all(|change| change.lost.is_empty()));
             let owners = owners.flat_map(|change| &change.gained);
