@@ -5,6 +5,7 @@
 //! once, and a known one at most once a second.
 
 mod live;
+mod nodes;
 mod plan;
 
 use std::{
@@ -18,15 +19,16 @@ use tracer_common::{drop::DropCounter, hash::Key};
 use tracer_core::{
     input::{Batch, DropReport},
     model::Hello,
-    request::Command,
+    request::{Command, Start},
     verdict::Tally,
 };
 
 use crate::{
     cli::{DropsSettings, Failure, Outcome, Output, look_of_stdout},
     clock::unix_now,
-    collector::{Agents, SessionError, Update, Work, run as run_session},
+    collector::{Agents, Begun, SessionError, Update, Work, run as run_session},
     follow::{interrupted, runtime},
+    link::Place,
     terminal::tell,
     view::{Chosen, DropScene, DropView, Json, Text},
 };
@@ -54,8 +56,12 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
     let key = Key([crate::random(), crate::random()]);
     let starts = plan::starts(&settings, key);
     tokio::pin!(stop);
-    let (agents, nodes) = tokio::select! {
-        started = Agents::start(starts) => started.map_err(Failure::new)?,
+    let Begun {
+        agents,
+        hellos: nodes,
+        late,
+    } = tokio::select! {
+        begun = begin(starts, settings.live.is_some()) => begun.map_err(Failure::new)?,
         () = &mut stop => return Err(Failure::new(SessionError::Stopped)),
     };
     if let Some(updates) = live::updates(&settings, key)? {
@@ -64,6 +70,11 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
     let notes = nodes.iter().flat_map(|hello| &hello.notes);
     for note in settings.warnings.iter().chain(notes) {
         tell(note);
+    }
+    for node in &late {
+        tell(&format!(
+            "drops on {node} are not seen yet: its agent is still starting"
+        ));
     }
     let mut watch = Watching {
         reports: vec![DropReport::default(); nodes.len()],
@@ -93,6 +104,20 @@ async fn watch(settings: DropsSettings, mut view: impl DropView) -> Result<Outco
         Outcome::NothingMatched
     } else {
         Outcome::Done
+    })
+}
+
+/// Starts the agents. With nodes from the API, which come and go, one that takes no agent does not
+/// stop the others.
+async fn begin(starts: Vec<(Place, Start)>, is_live: bool) -> Result<Begun, SessionError> {
+    if is_live {
+        return Agents::start_some(starts).await;
+    }
+    let (agents, hellos) = Agents::start(starts).await?;
+    Ok(Begun {
+        agents,
+        hellos,
+        late: Vec::new(),
     })
 }
 

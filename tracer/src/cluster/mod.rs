@@ -24,4 +24,4 @@ pub(crate) use names::names;
 pub use place::Place;
 pub(crate) use rule::Rule;
 pub use wanted::{Leading, Wanted};
-pub use watch::{Heard, PodPlace, Pods, Subject, Watch};
+pub use watch::{Heard, Known, PodPlace, Pods, Subject, Watch};

@@ -1,7 +1,9 @@
 //! The agents of a session: starts them, sends commands, receives batches, and ends them.
 
+mod begin;
+pub(super) mod join;
 pub(super) mod leave;
-mod reach;
+pub(super) mod reach;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,10 +21,8 @@ use tracer_core::{
 };
 use tracing::{debug, info};
 
-use self::{
-    leave::Stay,
-    reach::{forward, prepare, start_one},
-};
+pub(crate) use self::begin::Begun;
+use self::{join::Joining, leave::Stay};
 use super::{SessionError, Update};
 use crate::link::{Link, LinkError, Place};
 
@@ -45,9 +45,8 @@ pub(crate) struct Agents {
     inbox: mpsc::Receiver<(usize, Sent)>,
     /// Sender for agents that begin anew.
     sender: mpsc::Sender<(usize, Sent)>,
-    /// Nodes that will get an agent and have none yet, with new addresses to observe there if
-    /// they changed since.
-    joining: BTreeMap<String, Option<Look>>,
+    /// Nodes that will get an agent and have none yet.
+    joining: BTreeMap<String, Joining>,
     /// Nodes where the follow has no end now.
     idle: BTreeSet<String>,
     /// How long an agent that leaves still runs.
@@ -133,39 +132,6 @@ pub(super) enum Heard {
 }
 
 impl Agents {
-    /// Starts all agents in parallel. Also returns their descriptions of themselves.
-    ///
-    /// # Errors
-    /// [`SessionError::Agent`] of the first agent that cannot start, or
-    /// [`SessionError::Prepare`]; then no agent stays.
-    pub(crate) async fn start(
-        starts: Vec<(Place, Start)>,
-    ) -> Result<(Self, Vec<Hello>), SessionError> {
-        prepare(&starts).await?;
-        let starting: Vec<_> = starts.into_iter().map(start_one).collect();
-        let mut started = Vec::new();
-        for waiting in starting {
-            let (start, link) = waiting.await;
-            started.push(link.map(|link| (start.clone(), link)).map_err(|source| {
-                SessionError::Agent {
-                    node: start.1.node,
-                    source,
-                }
-            }));
-        }
-        // All agents are awaited first, so that dropping the started ones detaches their
-        // programs.
-        let started = started.into_iter().collect::<Result<Vec<_>, _>>()?;
-
-        let (sender, inbox) = mpsc::channel(started.len().max(1));
-        let mut agents = Vec::new();
-        for (index, (start, link)) in started.into_iter().enumerate() {
-            agents.push(Reached::of(start, link.hello, link.commands));
-            tokio::spawn(forward(index, link.batches, sender.clone()));
-        }
-        Ok(Self::new(agents, sender, inbox))
-    }
-
     /// Takes agents that have started.
     pub(super) fn new(
         started: Vec<Reached>,
@@ -210,8 +176,8 @@ impl Agents {
 
     /// Tells the agent of a node to observe other addresses.
     pub(crate) fn look(&mut self, node: &str, look: &Look) {
-        if let Some(waiting) = self.joining.get_mut(node) {
-            *waiting = Some(look.clone());
+        if let Some(joining) = self.joining.get_mut(node) {
+            joining.look(look);
         }
         let mut agents = self.agents.iter_mut();
         let Some(agent) = agents.find(|agent| agent.hello.node == node) else {
@@ -262,7 +228,10 @@ impl Agents {
                 Sent::Ended => self.lose(index, None)?,
                 Sent::Due => self.go_on_leaving(index),
                 Sent::Joined(link, start) => Some(Heard::Joined(self.take_in(*link, *start))),
-                Sent::Unreached(node, why) => Some(Heard::Unreached(node, why)),
+                Sent::Unreached(node, why) => {
+                    self.join_later(&node);
+                    Some(Heard::Unreached(node, why))
+                }
             };
             if let Some(heard) = heard {
                 return Ok((index, heard));

@@ -12,7 +12,7 @@ mod stalls;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use agents::Agents;
+pub(crate) use agents::{Agents, Begun};
 pub use error::SessionError;
 pub use plan::{Masqueraded, Plan, Targets, Update, Write};
 pub(crate) use run::{Work, run};

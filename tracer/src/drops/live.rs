@@ -1,7 +1,7 @@
 //! Drops of a cluster that changes: pods get their names, and nodes their agents.
 //!
 //! The watches tell the whole state of every pod that matters, so nothing is read again but the
-//! nodes that come. From that state, the settings are made as at the start, and the differences
+//! nodes that come. Until a watch has told its state, what the start has read counts. From that state, the settings are made as at the start, and the differences
 //! go to the session.
 
 use std::{collections::BTreeSet, mem};
@@ -14,14 +14,17 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::plan::{pods_by_node, start};
+use super::{
+    nodes::Nodes,
+    plan::{pods_by_node, start},
+};
 use crate::{
     changes::{self, Losses},
     cli::{DropsLive, DropsSettings, Failure},
-    cluster::{Cluster, ClusterError, PodPlace, Pods, Subject, Watch},
+    cluster::{Cluster, ClusterError, Known, PodPlace, Pods, Subject, Watch},
     collector::Update,
     follow::runtime,
-    inventory::{self, Group, Inventory},
+    inventory::{self, Group},
     view::Chosen,
 };
 
@@ -50,10 +53,7 @@ struct Replan {
     settings: DropsSettings,
     live: DropsLive,
     key: Key,
-    /// The known nodes, with their addresses.
-    nodes: Inventory,
-    /// Nodes that were read, or may not be read. None of them is asked for again.
-    answered: BTreeSet<String>,
+    nodes: Nodes,
     /// The nodes that have an agent, or will get one.
     watched: BTreeSet<String>,
     /// The watched nodes that need no agent now.
@@ -68,11 +68,10 @@ impl Replan {
         let agents = settings.agents.iter();
         Self {
             watched: agents.map(|agent| agent.node.clone()).collect(),
-            nodes: live.nodes.clone(),
+            nodes: Nodes::new(live.nodes.clone(), settings.all_nodes),
             settings,
             live,
             key,
-            answered: BTreeSet::new(),
             idle: BTreeSet::new(),
             losses: Losses::default(),
             is_stuck: false,
@@ -86,27 +85,25 @@ impl Replan {
         to: &mpsc::Sender<Update>,
     ) -> Result<(), ClusterError> {
         let mut watch = Watch::new(cluster);
+        let known = Known::of(&self.settings.owners, self.nodes.known.node_names());
         for subject in self.subjects() {
-            watch.add(&subject).await?;
+            watch.add(&subject, &known).await?;
         }
+        drop(known);
         let changed = async |watch: &mut Watch| {
-            // Until each watch has told its state, pods seem to be gone that are there.
-            if !watch.is_complete() {
-                return Update::default();
-            }
-            self.learn_nodes(watch).await;
+            let homes = self.homes(watch.pods());
+            self.nodes.learn(watch, homes).await;
             self.replan(watch.pods(), &watch.since())
         };
         changes::send(watch, to, changed).await;
         Ok(())
     }
 
-    /// What is watched: the chosen pods, which may move, and the pods on the known nodes.
+    /// What is watched: the chosen pods, which may move, and the known nodes with their pods.
     fn subjects(&self) -> Vec<Subject> {
-        if self.settings.all_nodes {
-            return vec![Subject::AllNodes, Subject::AllPods];
-        }
-        let chosen = self.settings.chosen.as_ref().map(|chosen| match chosen {
+        let chosen = self.settings.chosen.as_ref();
+        let chosen = chosen.filter(|_| !self.settings.all_nodes);
+        let chosen = chosen.map(|chosen| match chosen {
             Chosen::Pod(full_name) => {
                 let (namespace, name) = full_name.split_once('/').unwrap_or_default();
                 Subject::Pod {
@@ -119,72 +116,21 @@ impl Replan {
                 pods: inventory::Pods::All,
             }),
         });
-        let nodes = self.nodes.node_names().into_iter();
-        chosen
-            .into_iter()
-            .chain(nodes.map(Subject::PodsOn))
-            .collect()
+        chosen.into_iter().chain(self.nodes.subjects()).collect()
     }
 
-    /// Takes in the nodes that are new, and forgets those that have left the cluster.
-    async fn learn_nodes(&mut self, watch: &mut Watch) {
-        let (new, left) = match self.settings.all_nodes {
-            true => self.differing(watch.nodes()),
-            false => (self.new_nodes(watch.pods()), Vec::new()),
-        };
-        for name in left {
-            self.nodes.forget_node(&name);
-            self.answered.remove(&name);
-        }
-        for name in &new {
-            self.nodes.expect_node(name);
-            if !self.settings.all_nodes {
-                let added = watch.add(&Subject::PodsOn(name.clone())).await;
-                // Only a group of pods may be missing.
-                added.expect("a node's pods can be watched");
-            }
-        }
-        for name in self.nodes.unread_nodes() {
-            if self.answered.contains(&name) {
-                continue;
-            }
-            let known = match watch.cluster().read_node(&name).await {
-                Ok(node) => self.nodes.take_node(&node),
-                // The next change may find an answer. Meanwhile, the watches must not wait for more.
-                Err(error) if error.may_pass() => break,
-                Err(_) => Ok(()),
-            };
-            if let Err(error) = known {
-                info!("{error}");
-            }
-            self.answered.insert(name);
-        }
-    }
-
-    /// The nodes that are new, and those that have left the cluster. A cluster without any node is
-    /// one whose nodes may not be read any more.
-    fn differing<'a>(&self, now: impl Iterator<Item = &'a str>) -> (Vec<String>, Vec<String>) {
-        let now: BTreeSet<String> = now.map(str::to_owned).collect();
-        let known = BTreeSet::from_iter(self.nodes.node_names());
-        if now.is_empty() {
-            return (Vec::new(), Vec::new());
-        }
-        let without = |one: &BTreeSet<String>, other| one.difference(other).cloned().collect();
-        (without(&now, &known), without(&known, &now))
-    }
-
-    /// The nodes of pods that are not known yet.
-    fn new_nodes<'a>(&self, pods: impl Iterator<Item = &'a PodPlace>) -> Vec<String> {
-        let nodes: BTreeSet<&str> = pods.filter_map(|place| place.pod.home()).collect();
-        let new = nodes.into_iter();
-        new.filter(|node| self.nodes.node(node).is_err())
-            .map(str::to_owned)
-            .collect()
+    /// The nodes of the chosen pods. A pod on the host network has no address of its own.
+    fn homes<'a>(&self, pods: impl Iterator<Item = &'a PodPlace>) -> BTreeSet<String> {
+        let chosen = pods.filter(|place| {
+            place.pod.has_own_addresses() && self.is_chosen(&place.namespace, &place.name)
+        });
+        let homes = chosen.filter_map(|place| place.pod.home());
+        homes.map(str::to_owned).collect()
     }
 
     /// The differences since the last time.
     fn replan<'a>(&mut self, places: impl Iterator<Item = &'a PodPlace>, since: &Pods) -> Update {
-        let mut inventory = self.nodes.clone();
+        let mut inventory = self.nodes.known.clone();
         let mut is_there = false;
         for PodPlace {
             namespace,
@@ -195,7 +141,8 @@ impl Replan {
         {
             is_there |= self.is_chosen(namespace, name);
             // Pods may outlive the object of their node for a while.
-            if pod.home().is_none_or(|node| self.nodes.node(node).is_ok()) {
+            let is_known = |node| self.nodes.known.node(node).is_ok();
+            if pod.home().is_none_or(is_known) {
                 inventory.take_watched(namespace, name, pod.clone());
             }
         }

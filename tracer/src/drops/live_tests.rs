@@ -2,18 +2,28 @@
 
 use std::{
     net::IpAddr,
-    sync::{Mutex, mpsc as std_mpsc},
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc as std_mpsc,
+    },
+    time::Duration,
 };
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, from_value, json};
+use tokio::time::timeout;
 use tracer_core::model::Owners;
 
 use super::*;
 use crate::{
     cli::drops_settings,
     cluster::fake::{Answer, Fake},
+    inventory::Inventory,
 };
+
+/// The time limit for an update, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Time at which all pods were started, Unix time, ns.
 const STARTED: i64 = 1_772_368_496_000_000_000;
@@ -170,10 +180,8 @@ fn a_pod_that_restarts_elsewhere_loses_its_old_address() {
 #[test]
 fn a_node_that_joins_gets_an_agent_and_one_that_leaves_loses_it() {
     let mut replan = begun("--all-nodes");
-    let three = ["node-a", "node-b", "node-c"];
-    let (new, left) = replan.differing(three.into_iter());
-    assert_eq!((new, left), (vec!["node-c".to_owned()], Vec::new()));
-    replan.nodes.take_node(&node("node-c")).expect("an address");
+    let known = &mut replan.nodes.known;
+    known.take_node(&node("node-c")).expect("an address");
     let mut now = pods();
     now.push(pod("shop/db-0", "node-c", DB));
     let update = change(&mut replan, &now);
@@ -182,33 +190,44 @@ fn a_node_that_joins_gets_an_agent_and_one_that_leaves_loses_it() {
     assert_eq!(update.idle, None);
     assert!(change(&mut replan, &now).is_empty(), "it joins once");
 
-    let (new, left) = replan.differing(["node-a", "node-c"].into_iter());
-    assert_eq!((new, left), (Vec::new(), vec!["node-b".to_owned()]));
-    replan.nodes.forget_node("node-b");
+    replan.nodes.known.forget_node("node-b");
     // Its pod is still known for a while, and nothing runs it.
     let update = change(&mut replan, &now);
     assert_eq!(update.idle, idle(&["node-b"]));
     assert_eq!(names(&replan, &update, CART)[1], None);
     assert_eq!(joins(&update), []);
 
-    replan.nodes.take_node(&node("node-b")).expect("an address");
+    let known = &mut replan.nodes.known;
+    known.take_node(&node("node-b")).expect("an address");
     let update = change(&mut replan, &now);
     assert_eq!(update.idle, idle(&[]));
     assert_eq!(joins(&update), [], "the session starts its agent again");
     assert_eq!(looks(&update), [("node-b", vec!["shop/cart"])]);
 }
 
-/// As with rights that were taken away.
+/// A node's name counts until the node leaves, and again from its return on.
 #[test]
-fn a_cluster_that_tells_of_no_node_keeps_its_agents() {
-    let replan = begun("--all-nodes");
-    assert_eq!(replan.differing([].into_iter()), (Vec::new(), Vec::new()));
+fn an_address_has_its_nodes_name_while_the_node_is_there() {
+    let address = "192.168.7.98";
+    let mut replan = begun("-n shop");
+    replan.nodes.known.forget_node("node-b");
+    let update = change(&mut replan, &pods());
+    assert_eq!(names(&replan, &update, address), [owned("node-b"), None]);
+    let mut owners = replan.settings.owners.clone();
+    let known = &mut replan.nodes.known;
+    known.take_node(&node("node-b")).expect("an address");
+    for change in &change(&mut replan, &pods()).owners {
+        change.apply(&mut owners);
+    }
+    let address = address.parse().expect("an address");
+    let name = |time| owners.at(address, time).map(|owner| owner.name.clone());
+    assert_eq!([STARTED, Owners::LATEST].map(name), [None, owned("node-b")]);
 }
 
 #[test]
 fn an_agent_that_was_named_leaves_with_its_node() {
     let mut replan = begun("--all-nodes --agent node-b=exec:false");
-    replan.nodes.forget_node("node-b");
+    replan.nodes.known.forget_node("node-b");
     let update = change(&mut replan, &pods());
     assert_eq!(update.idle, idle(&["node-b"]));
     assert_eq!(update.notices, [""; 0]);
@@ -224,9 +243,9 @@ fn agents_go_along_with_the_pods_of_a_namespace() {
     assert_eq!(joins(&change(&mut replan, &now)), []);
 
     now.push(pod("shop/db-0", "node-c", DB));
-    assert_eq!(replan.new_nodes(now.iter()), ["node-c"]);
-    replan.nodes.expect_node("node-c");
-    assert_eq!(replan.new_nodes(now.iter()), [""; 0]);
+    let homes = BTreeSet::from(["node-b", "node-c"].map(str::to_owned));
+    assert_eq!(replan.homes(now.iter()), homes);
+    replan.nodes.known.expect_node("node-c");
     let update = change(&mut replan, &now);
     assert_eq!(joins(&update), [("node-c", vec!["shop/db-0"])]);
 
@@ -276,7 +295,10 @@ fn while_the_only_pod_is_gone_the_others_have_right_names() {
 
 #[test]
 fn no_more_is_watched_than_what_was_asked_for() {
-    let on = |node: &str| Subject::PodsOn(node.to_owned());
+    let of = |node: &str| {
+        let pods = Subject::PodsOn(node.to_owned());
+        [pods, Subject::Node(node.to_owned())]
+    };
     let pod = Subject::Pod {
         namespace: "shop".to_owned(),
         name: "cart".to_owned(),
@@ -284,7 +306,7 @@ fn no_more_is_watched_than_what_was_asked_for() {
     let all = begun("--all-nodes -n shop");
     assert_eq!(all.subjects(), [Subject::AllNodes, Subject::AllPods]);
     // The start reads the chosen pods' nodes only. Here it has read two.
-    let both = [on("node-a"), on("node-b")];
+    let both = ["node-a", "node-b"].map(of).concat();
     let of_pod = begun("--pod shop/cart").subjects();
     assert_eq!(of_pod, [&[pod][..], &both].concat());
     assert_eq!(begun("--node node-a").subjects(), both);
@@ -309,13 +331,21 @@ fn told(name: &str, node: &str, address: &str) -> Value {
 }
 
 /// From the API's answers to the session's updates: a pod of the namespace comes to a node that
-/// nobody knew, whose other pods are then known, too.
+/// nobody knew, whose other pods are then known, too. The node has no address yet when it is first
+/// read, and the server never lists the pods of another node.
 #[tokio::test]
 async fn the_pods_of_a_new_node_get_their_names() {
     let (events, watched) = std_mpsc::channel();
     let watched = Mutex::new(Some(watched));
+    let reads = AtomicU32::new(0);
     let fake = Fake::start(move |path| match path {
-        path if path.starts_with("/api/v1/nodes/node-c") => Answer::Object(json!(node("node-c"))),
+        path if path.starts_with("/api/v1/nodes/node-c") => {
+            let mut new = json!(node("node-c"));
+            if reads.fetch_add(1, Ordering::Relaxed) == 0 {
+                new["status"] = json!({});
+            }
+            Answer::Object(new)
+        }
         path if path.starts_with("/api/v1/namespaces/shop/pods") && path.contains("watch=true") => {
             let watched = watched.lock().expect("no thread has panicked").take();
             Answer::Events(watched.expect("they are watched once"))
@@ -324,34 +354,48 @@ async fn the_pods_of_a_new_node_get_their_names() {
         path if path.starts_with("/api/v1/namespaces/shop/pods") => {
             Answer::List(vec![told("shop/cart", "node-b", CART)])
         }
-        path if path.contains("node-a") => Answer::List(vec![told("default/web", "node-a", WEB)]),
+        path if path.starts_with("/api/v1/nodes") => {
+            let is_asked = |name: &&str| path.contains(*name);
+            let name = ["node-a", "node-b", "node-c"].into_iter().find(is_asked);
+            let name = name.expect("one node is asked for");
+            Answer::List(vec![json!({
+                "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
+                "metadata": {"name": name, "uid": name, "resourceVersion": "2"},
+            })])
+        }
+        path if path.contains("node-a") => Answer::Silence,
         path if path.contains("node-b") => Answer::List(vec![told("shop/cart", "node-b", CART)]),
         _ => Answer::List(vec![told("default/more", "node-c", "10.244.3.5")]),
     });
     let mut replan = begun("-n shop");
-    let (to, mut updates) = mpsc::channel(4);
+    let (to, mut updates) = mpsc::channel::<Update>(4);
+    let mut gained = Vec::new();
     let session = async {
         let come = json!({"type": "ADDED", "object": told("shop/db-0", "node-c", DB)});
         events.send(come).expect("the server runs");
-        let joined = updates.recv().await.expect("the watch goes on");
-        let looked = updates.recv().await.expect("the watch goes on");
-        (joined, looked)
+        let mut all = Vec::new();
+        while !gained.contains(&"node-c".to_owned()) {
+            let update = timeout(LIMIT, updates.recv()).await;
+            let update = update.expect("the node is read again");
+            let update = update.expect("the watch goes on");
+            let owners = update.owners.iter();
+            assert!(owners.clone().all(|change| change.lost.is_empty()));
+            let owners = owners.flat_map(|change| &change.gained);
+            gained.extend(owners.map(|one| one.owner.name.clone()));
+            all.push(update);
+        }
+        all
     };
-    let (joined, looked) = tokio::select! {
+    let updates = tokio::select! {
         ended = replan.watch(fake.cluster(), &to) => panic!("{ended:?}"),
         heard = session => heard,
     };
     // What was known at the start has not changed, so the first update is the pod's.
-    assert_eq!(joins(&joined), [("node-c", vec!["shop/db-0"])]);
-    assert_eq!(joined.notices, [""; 0]);
-    let gained = joined.owners.iter().flat_map(|change| &change.gained);
-    let gained: Vec<&str> = gained.map(|one| &*one.owner.name).collect();
-    assert!(
-        gained.contains(&"node-c"),
-        "its address was read: {gained:?}"
-    );
+    assert_eq!(joins(&updates[0]), [("node-c", vec!["shop/db-0"])]);
+    assert_eq!(updates[0].notices, [""; 0]);
     assert_eq!(
-        looks(&looked),
+        looks(&updates[1]),
         [("node-c", vec!["default/more", "shop/db-0"])]
     );
+    assert_eq!(gained, ["shop/db-0", "default/more", "node-c"]);
 }

@@ -18,7 +18,7 @@ use crate::{
     changes::{self, Losses},
     cli::{AgentSpec, Failure, Live, Settings},
     clock::unix_now,
-    cluster::{Cluster, ClusterError, Leading, Pods, Subject, Wanted, Watch},
+    cluster::{Cluster, ClusterError, Known, Leading, Pods, Subject, Wanted, Watch},
     collector::Update,
     link::Place,
     store::unwatched_end,
@@ -84,7 +84,7 @@ impl Replan {
         let wanted = self.live.wanted(&cluster);
         let mut watch = Watch::new(cluster);
         for subject in subjects(&wanted, &self.settings.by) {
-            watch.add(&subject).await?;
+            watch.add(&subject, &Known::default()).await?;
         }
         let changed = async |watch: &mut Watch| {
             let since = watch.since();

@@ -101,6 +101,18 @@ impl Inventory {
     }
 }
 
+impl Pod {
+    /// A pod that runs on a node, with addresses of its own, which are still to come.
+    pub(crate) fn on(node: &str) -> Self {
+        Self {
+            addresses: Vec::new(),
+            node: node.to_owned(),
+            phase: "Running".to_owned(),
+            host_network: false,
+        }
+    }
+}
+
 /// What decides where a pod is. Of the phases, a pod's place depends on whether the pod has ended.
 impl From<&v1::Pod> for Pod {
     fn from(pod: &v1::Pod) -> Self {

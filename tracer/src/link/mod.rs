@@ -68,6 +68,17 @@ impl Place {
             Self::Exec(_) | Self::Ssh(_) | Self::Pod(_) => None,
         }
     }
+
+    /// The same place, whose next agent starts without lines about its progress.
+    pub(crate) fn quiet(&self) -> Self {
+        match self {
+            Self::Pod(pods) => Self::Pod(Arc::new(Pods {
+                tells: false,
+                ..Pods::clone(pods)
+            })),
+            other => other.clone(),
+        }
+    }
 }
 
 /// Writes the place as in `--agent`, without the prefix for its kind.
@@ -133,12 +144,22 @@ pub fn start(place: &Place, start: &Start) -> Result<Link, LinkError> {
     }
 }
 
+/// How many of several agents a session needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// All of them.
+    All,
+    /// One of them.
+    Any,
+}
+
 /// Checks that agents can be started, before the first one is. This takes a while and blocks
 /// the thread.
 ///
 /// # Errors
-/// [`RemoteError::Pod`], if the cluster does not accept agents' pods; then nothing was created.
-pub fn prepare(starts: &[(Place, Start)]) -> Result<(), LinkError> {
+/// [`RemoteError::Pod`], if the cluster does not accept agents' pods, or not as many as are needed;
+/// then nothing was created.
+pub fn prepare(starts: &[(Place, Start)], needed: Needed) -> Result<(), LinkError> {
     let mut nodes: Vec<&str> = Vec::new();
     let mut all: Option<&Pods> = None;
     for (place, start) in starts {
@@ -155,7 +176,7 @@ pub fn prepare(starts: &[(Place, Start)]) -> Result<(), LinkError> {
         .enable_all()
         .build();
     let runtime = runtime.map_err(|source| RemoteError::Upload { source })?;
-    let prepared = runtime.block_on(pods.prepare(&nodes));
+    let prepared = runtime.block_on(pods.prepare(&nodes, needed));
     Ok(prepared.map_err(RemoteError::from)?)
 }
 

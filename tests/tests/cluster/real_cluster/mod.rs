@@ -6,6 +6,8 @@ mod agents;
 mod api;
 // Clean traffic between pods: everything arrives, everything is seen.
 mod clean;
+// A node that is drained.
+mod drain;
 // Drops of pods that appear and move while they are watched.
 mod drops;
 // Flannel's entries, and the verdicts if they are missing.

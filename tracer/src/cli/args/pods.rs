@@ -33,6 +33,7 @@ impl PodArgs {
             access: access.access(),
             image: self.agent_image.clone(),
             wait: self.wait,
+            tells: true,
         })
     }
 }

@@ -1,17 +1,18 @@
 //! Watches the objects of a session for changes.
 //!
 //! A follow watches each end's pods, and the Services that lead to them with their
-//! EndpointSlices. `tracer drops` watches the pods on the watched nodes, and the nodes if it
-//! watches all. Most changes of a pod do not change where it is, so only changes of names,
+//! EndpointSlices. `tracer drops` watches the nodes and the pods on them. Most changes of a pod do not change where it is, so only changes of names,
 //! addresses, ports, nodes or ends are reported.
 //!
 //! A watch that expired (410) begins again by itself. While the server does not answer, the
 //! known objects stay, and one message says so.
 
+mod known;
 mod seen;
+mod tries;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt::Debug,
     net::IpAddr,
     time::Duration,
@@ -19,20 +20,20 @@ use std::{
 
 use futures::{
     Stream, StreamExt as _,
-    stream::{self, BoxStream, SelectAll},
+    stream::{BoxStream, SelectAll},
 };
 use kube::{
     Api, Resource,
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Config, Event, watcher},
-    },
+    runtime::watcher::{self, Config, Event, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-pub use self::seen::PodPlace;
-use self::seen::{Place, Seen, Watches};
+pub use self::{known::Known, seen::PodPlace};
+use self::{
+    seen::{Place, Seen, Watches},
+    tries::{Refused, tries},
+};
 use super::{Cluster, ClusterError};
 use crate::inventory::{Group, SERVICE_LABEL};
 
@@ -62,6 +63,8 @@ pub enum Subject {
     },
     /// The pods on a node.
     PodsOn(String),
+    /// A node, without its pods.
+    Node(String),
     /// All pods.
     AllPods,
     /// All nodes, without their pods.
@@ -87,8 +90,10 @@ pub type Pods = BTreeMap<IpAddr, i64>;
 /// What a watch tells.
 enum Told {
     Event(Event<Seen>),
-    /// The watch failed, and tries again.
+    /// The watch failed, and tries again after a pause.
     Failed(watcher::Error),
+    /// The watch tries again.
+    TriedAgain,
     /// The server refuses the watch, which has ended.
     Refused(watcher::Error),
 }
@@ -101,6 +106,10 @@ pub struct Watch {
     watches: Watches,
     /// Reports that wait to be taken.
     reports: VecDeque<Heard>,
+    /// The refusals that were reported.
+    refusals: BTreeSet<String>,
+    /// When to report a change even if there is none.
+    due: Option<Instant>,
 }
 
 impl Watch {
@@ -112,6 +121,8 @@ impl Watch {
             events: SelectAll::new(),
             watches: Watches::default(),
             reports: VecDeque::new(),
+            refusals: BTreeSet::new(),
+            due: None,
         }
     }
 
@@ -121,23 +132,26 @@ impl Watch {
         &self.cluster
     }
 
-    /// Watches more objects.
+    /// Watches more objects. Those that are `known` count until the watch has told its first state.
     ///
     /// # Errors
     /// If the watch cannot begin because a named object does not exist.
-    pub async fn add(&mut self, subject: &Subject) -> Result<(), ClusterError> {
+    pub async fn add(&mut self, subject: &Subject, known: &Known) -> Result<(), ClusterError> {
         let client = || self.cluster.client.clone();
+        let known = known.of_subject(subject);
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         match subject {
             Subject::Pod { namespace, name } => {
                 let pods = Api::namespaced(client(), namespace);
-                self.push(for_ever(events(pods, named(name), Seen::pod)));
+                let pods = events(pods, named(name), Seen::pod);
+                self.push(known, Refused::TryAgain, pods);
             }
             Subject::Group(group) => {
                 let labels = self.cluster.labels(group).await?;
                 let pods = Api::namespaced(client(), &group.namespace);
                 let config = Config::default().labels(&labels);
-                self.push(for_ever(events(pods, config, Seen::pod)));
+                let pods = events(pods, config, Seen::pod);
+                self.push(known, Refused::TryAgain, pods);
             }
             Subject::Service { namespace, name } => {
                 let services = Api::namespaced(client(), namespace);
@@ -145,8 +159,8 @@ impl Watch {
                 let config = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
                 let services = events(services, named(name), Seen::service);
                 let slices = events(slices, config, Seen::slice);
-                self.push(until_refused(services));
-                self.push(until_refused(slices));
+                self.push(known.clone(), Refused::End, services);
+                self.push(known, Refused::End, slices);
             }
             Subject::PodsOn(node) => {
                 // The server's memory has an index of the nodes of pods, and etcd has none. kube asks
@@ -157,33 +171,52 @@ impl Watch {
                 };
                 let config = config.fields(&format!("spec.nodeName={node}"));
                 let pods = events(Api::all(client()), config, Seen::pod);
-                self.push(until_refused(pods));
+                self.push(known, Refused::End, pods);
             }
             Subject::AllPods => {
                 // From its memory, the server sends all of them at once. These come page by page.
                 let pods = events(Api::all(client()), Config::default(), Seen::pod);
-                self.push(until_refused(pods));
+                self.push(known, Refused::End, pods);
+            }
+            Subject::Node(name) => {
+                let nodes = events(Api::all(client()), named(name), Seen::node);
+                self.push(known, Refused::End, nodes);
             }
             Subject::AllNodes => {
                 let nodes = events(Api::all(client()), Config::default(), Seen::node);
-                self.push(until_refused(nodes));
+                self.push(known, Refused::End, nodes);
             }
         }
         Ok(())
     }
 
-    fn push(&mut self, told: impl Stream<Item = Told> + Send + 'static) {
-        let index = self.watches.add();
-        self.events
-            .push(told.map(move |told| (index, told)).boxed());
+    fn push(
+        &mut self,
+        known: BTreeMap<String, Place>,
+        refused: Refused,
+        events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
+    ) {
+        let index = self.watches.add(known);
+        let told = tries(events, refused).map(move |told| (index, told));
+        self.events.push(told.boxed());
     }
 
     /// The next report. The first state of each watch is reported, too, because it may have changed
     /// since it was read. `None` if nothing is watched.
     pub async fn next(&mut self) -> Option<Heard> {
         while self.reports.is_empty() {
-            let told = self.events.next().await?;
-            if !self.take(told) {
+            let told = match self.due {
+                Some(due) => timeout_at(due, self.events.next()).await,
+                None => Ok(self.events.next().await),
+            };
+            let has_changed = match told {
+                Ok(told) => self.take(told?),
+                Err(_) => {
+                    self.due = None;
+                    true
+                }
+            };
+            if !has_changed {
                 continue;
             }
             let most = Instant::now() + MOST;
@@ -197,40 +230,49 @@ impl Watch {
         self.reports.pop_front()
     }
 
+    /// Reports a change at this time even if there is none.
+    pub fn remind(&mut self, at: Instant) {
+        self.due = Some(at);
+    }
+
     /// Applies what a watch tells. Returns whether any place has changed.
     fn take(&mut self, (watch, told): (usize, Told)) -> bool {
         let (changed, report) = match told {
             Told::Event(event) => self.watches.take(watch, event),
             Told::Failed(error) => {
                 let why = self.trouble(error);
-                (false, why.and_then(|why| self.watches.lose(why)))
+                (false, why.and_then(|why| self.watches.lose(watch, why)))
+            }
+            Told::TriedAgain => {
+                self.watches.try_again(watch);
+                (false, None)
             }
             // If the server has not even listed the objects, a note at the start said so.
             Told::Refused(_) if self.watches.refuse(watch) => (true, None),
-            Told::Refused(error) => (false, self.trouble(error).map(Heard::Refused)),
+            Told::Refused(error) => {
+                // Each of many watches may be refused for the same reason.
+                let why = self.trouble(error);
+                let why = why.filter(|why| self.refusals.insert(why.clone()));
+                (false, why.map(Heard::Refused))
+            }
         };
         self.reports.extend(report);
         changed
-    }
-
-    /// Whether each watch has told its first state.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.watches.are_complete()
     }
 
     /// The known pods. Two watches may tell of the same pod.
     pub fn pods(&self) -> impl Iterator<Item = &PodPlace> {
         self.watches.places().filter_map(|place| match place {
             Place::Pod(pod) => Some(pod),
-            Place::Node(_) | Place::Service(_) => None,
+            Place::Node { .. } | Place::Service(_) => None,
         })
     }
 
-    /// Names of the known nodes.
-    pub fn nodes(&self) -> impl Iterator<Item = &str> {
+    /// Names and UIDs of the known nodes. A UID is empty until a watch has told it. Two watches may
+    /// tell of the same node.
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.watches.places().filter_map(|place| match place {
-            Place::Node(name) => Some(&**name),
+            Place::Node { name, uid } => Some((&**name, &**uid)),
             Place::Pod(_) | Place::Service(_) => None,
         })
     }
@@ -275,8 +317,7 @@ fn events<K>(
 where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let events = watcher(objects, config).default_backoff();
-    events.map(move |event| {
+    watcher(objects, config).map(move |event| {
         Ok(match event? {
             Event::Init => Event::Init,
             Event::InitApply(object) => Event::InitApply(see(&object)),
@@ -285,31 +326,6 @@ where
             Event::Delete(object) => Event::Delete(see(&object)),
         })
     })
-}
-
-/// Tells of a watch that is needed. If the server refuses it, it is tried again.
-fn for_ever(
-    events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send,
-) -> impl Stream<Item = Told> + Send {
-    events.map(|event| event.map_or_else(Told::Failed, Told::Event))
-}
-
-/// Tells of a watch without which the session goes on. If the server refuses it, it ends.
-fn until_refused(
-    events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
-) -> impl Stream<Item = Told> + Send {
-    stream::unfold(Some(events.boxed()), async |events| {
-        let mut events = events?;
-        Some(match events.next().await? {
-            Ok(event) => (Told::Event(event), Some(events)),
-            Err(error) if is_forbidden(&error) => (Told::Refused(error), None),
-            Err(error) => (Told::Failed(error), Some(events)),
-        })
-    })
-}
-
-fn is_forbidden(error: &watcher::Error) -> bool {
-    has_code(error, 403)
 }
 
 /// Whether the server answered with this HTTP status.

@@ -24,8 +24,13 @@ pub(super) struct Seen {
 pub(super) enum Place {
     /// Where a pod is.
     Pod(PodPlace),
-    /// The name of a node.
-    Node(String),
+    /// A node that exists. Its UID differs after the node was created again.
+    Node {
+        /// The node's name.
+        name: String,
+        /// The node's UID; empty if it is not known.
+        uid: String,
+    },
     /// Addresses and ports of a Service or its endpoints, as text for comparison.
     Service(String),
 }
@@ -59,9 +64,10 @@ impl Seen {
 
     /// A node's metadata: its status is long, and changes often.
     pub(super) fn node(node: &PartialObjectMeta<Node>) -> Self {
+        let (name, uid) = (node.name_any(), node.uid().unwrap_or_default());
         Self {
-            uid: node.uid().unwrap_or_default(),
-            place: Place::Node(node.name_any()),
+            uid: uid.clone(),
+            place: Place::Node { name, uid },
         }
     }
 
@@ -96,6 +102,18 @@ pub(super) struct Watched {
     listing: Option<BTreeMap<String, Place>>,
     /// Whether the watch has told its first state, or never will.
     is_listed: bool,
+    loss: Option<Loss>,
+}
+
+/// Why a watch does not tell of changes for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Its list failed. The end of the next list says that the watch works again.
+    List,
+    /// Its changes failed, and it pauses.
+    Changes,
+    /// Its changes failed, and it tries again. If that works, it says nothing until the next change.
+    Resuming,
 }
 
 impl Watched {
@@ -129,41 +147,78 @@ impl Watched {
 #[derive(Default)]
 pub(super) struct Watches {
     watched: Vec<Watched>,
-    /// Whether the server does not answer to some watch, as far as is known.
+    /// Whether the user knows that some watch does not tell of changes.
     is_lost: bool,
 }
 
 impl Watches {
-    /// Adds a watch, and returns its index.
-    pub(super) fn add(&mut self) -> usize {
-        self.watched.push(Watched::default());
+    /// Adds a watch, with what is known until it has told its first state. Returns its index.
+    pub(super) fn add(&mut self, known: BTreeMap<String, Place>) -> usize {
+        self.watched.push(Watched {
+            known,
+            ..Watched::default()
+        });
         self.watched.len() - 1
     }
 
-    /// Applies an event of a watch. Returns whether any place has changed, and whether the server
-    /// answers again.
+    /// Applies an event of a watch. Returns whether any place has changed, and whether all watches
+    /// work again.
     pub(super) fn take(&mut self, watch: usize, event: Event<Seen>) -> (bool, Option<Heard>) {
-        // The list that begins with this event may still fail.
-        let begins = matches!(event, Event::Init);
-        let changed = self.watched[watch].take(event);
-        // A watch that resumes without a change says nothing, so any answer counts.
-        let is_back = !begins && mem::take(&mut self.is_lost);
+        // kube begins a list before it asks the server.
+        let is_answer = !matches!(event, Event::Init);
+        let is_whole = is_answer && !matches!(event, Event::InitApply(_));
+        let watched = &mut self.watched[watch];
+        let changed = watched.take(event);
+        if is_whole {
+            watched.loss = None;
+        }
+        if is_answer {
+            // The server answers, and has not let the others fail again.
+            for watched in &mut self.watched {
+                watched.loss.take_if(|loss| *loss == Loss::Resuming);
+            }
+        }
+        let works = is_answer && self.watched.iter().all(|watched| watched.loss.is_none());
+        let is_back = works && mem::take(&mut self.is_lost);
         (changed, is_back.then_some(Heard::Back))
     }
 
-    /// Notes that the server does not answer. Returns that, if it answered before.
-    pub(super) fn lose(&mut self, why: String) -> Option<Heard> {
+    /// Notes that a watch has failed. Returns that, if the user does not know it.
+    pub(super) fn lose(&mut self, watch: usize, why: String) -> Option<Heard> {
+        let watched = &mut self.watched[watch];
+        watched.loss = Some(match watched.listing {
+            Some(_) => Loss::List,
+            None => Loss::Changes,
+        });
         let was_lost = mem::replace(&mut self.is_lost, true);
         (!was_lost).then_some(Heard::Lost(why))
+    }
+
+    /// Notes that a watch that has failed tries again.
+    pub(super) fn try_again(&mut self, watch: usize) {
+        let loss = &mut self.watched[watch].loss;
+        if *loss == Some(Loss::Changes) {
+            *loss = Some(Loss::Resuming);
+        }
     }
 
     /// Notes that the server refuses a watch, so that what the watch has told stays as it is.
     /// Returns whether the watch had told nothing. Then the first read was refused as well.
     pub(super) fn refuse(&mut self, watch: usize) -> bool {
-        !mem::replace(&mut self.watched[watch].is_listed, true)
+        let watched = &mut self.watched[watch];
+        watched.loss = None;
+        let is_unlisted = !mem::replace(&mut watched.is_listed, true);
+        if is_unlisted {
+            // Nobody would tell when a pod goes. A node and its addresses seldom change.
+            watched
+                .known
+                .retain(|_, place| matches!(place, Place::Node { .. }));
+        }
+        is_unlisted
     }
 
     /// Whether each watch has told its first state.
+    #[cfg(test)]
     pub(super) fn are_complete(&self) -> bool {
         self.watched.iter().all(|watched| watched.is_listed)
     }
@@ -179,9 +234,7 @@ impl Watches {
 mod tests {
     use serde_json::{from_value, json};
 
-    use super::{
-        EndpointSlice, Event, Heard, Node, PartialObjectMeta, Pod, Seen, Watched, Watches,
-    };
+    use super::*;
 
     fn pod(uid: &str, address: &str, ready: bool) -> Seen {
         let pod: Pod = from_value(json!({
@@ -217,22 +270,54 @@ mod tests {
 
     fn two() -> Watches {
         let mut watches = Watches::default();
-        assert_eq!([watches.add(), watches.add()], [0, 1]);
+        assert_eq!([(); 2].map(|()| watches.add(BTreeMap::new())), [0, 1]);
         watches
     }
 
-    /// A list that fails again and again begins again and again.
+    fn lost(why: &str) -> Option<Heard> {
+        Some(Heard::Lost(why.to_owned()))
+    }
+
+    /// A list that fails again and again begins again and again, while another watch works.
     #[test]
-    fn a_server_answers_again_with_the_first_answer_to_any_watch() {
+    fn a_watch_whose_list_failed_is_back_with_the_next_list() {
         let mut watches = two();
-        let lost = |why: &str| Some(Heard::Lost(why.to_owned()));
-        assert_eq!(watches.lose("first".to_owned()), lost("first"));
         assert_eq!(watches.take(0, Event::Init).1, None);
-        assert_eq!(watches.lose("again".to_owned()), None);
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        watches.try_again(0);
         assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.take(1, Event::InitDone).1, None);
+        assert_eq!(watches.lose(0, "again".to_owned()), None);
+        watches.try_again(0);
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        let page = Event::InitApply(pod("a", "10.244.1.5", true));
+        assert_eq!(watches.take(0, page).1, None);
+        assert_eq!(watches.take(0, Event::InitDone).1, Some(Heard::Back));
+        assert_eq!(watches.take(1, Event::InitDone).1, None);
+        assert_eq!(watches.lose(0, "later".to_owned()), lost("later"));
+    }
+
+    /// A watch that resumes without a change says nothing.
+    #[test]
+    fn watches_whose_changes_failed_are_back_once_the_server_answers_after_each_has_tried() {
+        let mut watches = two();
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        assert_eq!(watches.lose(1, "second".to_owned()), None);
+        watches.try_again(0);
+        let change = || Event::Apply(pod("a", "10.244.1.5", true));
+        // The other watch still pauses.
+        assert_eq!(watches.take(0, change()).1, None);
+        watches.try_again(1);
+        assert_eq!(watches.take(0, change()).1, Some(Heard::Back));
+    }
+
+    #[test]
+    fn a_refused_watch_keeps_nobody_waiting() {
+        let mut watches = two();
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        watches.refuse(0);
         assert_eq!(watches.take(1, Event::InitDone).1, Some(Heard::Back));
-        assert_eq!(watches.take(0, Event::InitDone).1, None);
-        assert_eq!(watches.lose("later".to_owned()), lost("later"));
     }
 
     /// Until then, a pod that is not known may be one that no watch has told of yet.
@@ -248,13 +333,35 @@ mod tests {
         assert!(watches.are_complete());
 
         // A watch that is added later, and that the server refuses at once.
-        let later = watches.add();
+        let later = watches.add(BTreeMap::new());
         assert!(!watches.are_complete());
         assert!(watches.refuse(later));
         assert!(watches.are_complete());
         // The server refuses a watch only after it has listed. The list stays.
         assert!(!watches.refuse(0));
         assert_eq!(watches.places().count(), 1);
+    }
+
+    /// One watch that has not told its state does not hold back the others.
+    #[test]
+    fn what_is_known_counts_until_a_watch_has_told_its_state_or_is_refused() {
+        let mut watches = Watches::default();
+        let known = |seen: Seen| BTreeMap::from([("known".to_owned(), seen.place)]);
+        let known = [
+            known(pod("", "10.244.1.5", true)),
+            known(pod("", "10.244.1.6", true)),
+            known(node("node-a", "")),
+        ];
+        for known in known {
+            watches.add(known);
+        }
+        assert_eq!(watches.places().count(), 3);
+        watches.take(0, Event::Init);
+        assert!(watches.take(0, Event::InitDone).0, "the pod is gone");
+        assert_eq!(watches.places().count(), 2);
+        assert!(watches.refuse(1) && watches.refuse(2));
+        let left: Vec<_> = watches.places().collect();
+        assert!(matches!(left[..], [Place::Node { .. }]), "{left:?}");
     }
 
     #[test]

@@ -1,10 +1,15 @@
 //! What a server is asked, and what its answers mean.
 
-use std::sync::{Mutex, mpsc};
+use std::{
+    sync::{Mutex, mpsc},
+    time::Duration,
+};
 
+use futures::StreamExt as _;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
-use super::{Heard, Subject, Watch};
+use super::{Heard, Known, Subject, Watch};
 use crate::cluster::fake::{Answer, Fake};
 
 fn pod(name: &str, address: &str) -> Value {
@@ -26,10 +31,15 @@ fn node(name: &str) -> Value {
 /// The reports until each watch has told its first state.
 async fn until_complete(watch: &mut Watch) -> Vec<Heard> {
     let mut reports = Vec::new();
-    while !watch.is_complete() {
+    while !watch.watches.are_complete() {
         reports.push(watch.next().await.expect("something is watched"));
     }
     reports
+}
+
+/// Names of the known nodes.
+fn nodes(watch: &Watch) -> Vec<&str> {
+    watch.nodes().map(|(name, _)| name).collect()
 }
 
 fn names(watch: &Watch) -> Vec<&str> {
@@ -51,11 +61,14 @@ async fn pods_of_a_node_are_listed_from_memory_and_nodes_without_their_status() 
     });
     let mut watch = Watch::new(fake.cluster());
     for subject in [Subject::PodsOn("node-a".to_owned()), Subject::AllNodes] {
-        watch.add(&subject).await.expect("nothing is looked up");
+        watch
+            .add(&subject, &Known::default())
+            .await
+            .expect("nothing is looked up");
     }
     until_complete(&mut watch).await;
     assert_eq!(names(&watch), ["cart"]);
-    assert_eq!(watch.nodes().collect::<Vec<_>>(), ["node-a", "node-b"]);
+    assert_eq!(nodes(&watch), ["node-a", "node-b"]);
     let requests = fake.requests();
     let asked = |path: &str| {
         let mut all = requests.iter();
@@ -68,8 +81,8 @@ async fn pods_of_a_node_are_listed_from_memory_and_nodes_without_their_status() 
         "{pods}"
     );
     assert!(pods.contains("resourceVersion=0"), "{pods}");
-    let nodes = asked("/api/v1/nodes?");
-    assert!(nodes.contains("PartialObjectMetadataList"), "{nodes}");
+    let of_nodes = asked("/api/v1/nodes?");
+    assert!(of_nodes.contains("PartialObjectMetadataList"), "{of_nodes}");
 
     let come = json!({"type": "ADDED", "object": pod("db-0", "10.244.1.6")});
     sender.send(come).expect("the server runs");
@@ -93,7 +106,9 @@ async fn an_address_is_a_pods_since_that_pod_has_it() {
         _ => Answer::List(vec![pod("cart", "10.244.1.5"), ended.clone()]),
     });
     let mut watch = Watch::new(fake.cluster());
-    let added = watch.add(&Subject::PodsOn("node-a".to_owned())).await;
+    let added = watch
+        .add(&Subject::PodsOn("node-a".to_owned()), &Known::default())
+        .await;
     added.expect("nothing is looked up");
     until_complete(&mut watch).await;
     let address = "10.244.1.5".parse().expect("an address");
@@ -112,7 +127,10 @@ async fn a_refused_watch_is_told_once_and_leaves_what_was_listed() {
     });
     let mut watch = Watch::new(fake.cluster());
     for subject in [Subject::AllPods, Subject::AllNodes] {
-        watch.add(&subject).await.expect("nothing is looked up");
+        watch
+            .add(&subject, &Known::default())
+            .await
+            .expect("nothing is looked up");
     }
     let mut reports = until_complete(&mut watch).await;
     // Each watch ends with its refusal.
@@ -124,6 +142,20 @@ async fn a_refused_watch_is_told_once_and_leaves_what_was_listed() {
         panic!("{reports:?}");
     };
     assert!(why.contains("verbs: [\"watch\"]"), "{why}");
-    assert_eq!(watch.nodes().collect::<Vec<_>>(), ["node-a"]);
+    assert_eq!(nodes(&watch), ["node-a"]);
     assert_eq!(names(&watch), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_reported_when_it_is_due() {
+    let fake = Fake::start(|_| Answer::Silence);
+    let mut watch = Watch::new(fake.cluster());
+    let (sender, told) = futures::channel::mpsc::unbounded();
+    watch.events.push(told.boxed());
+    let begin = Instant::now();
+    watch.remind(begin + Duration::from_secs(60));
+    assert_eq!(watch.next().await, Some(Heard::Changed));
+    assert!(begin.elapsed() >= Duration::from_secs(60));
+    drop(sender);
+    assert_eq!(watch.next().await, None, "it was due once");
 }

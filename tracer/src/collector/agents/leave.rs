@@ -49,6 +49,7 @@ impl Agents {
         self.idle = nodes;
         self.departure = departure;
         (0..self.agents.len()).for_each(|index| self.consider(index));
+        self.wake_joining();
     }
 
     /// Decides whether an agent stays.

@@ -1,4 +1,4 @@
-//! Reaches agents: at first, again after they were cut off, and on nodes that had none.
+//! Reaches agents: at first, and again after they were cut off.
 
 use std::{thread, time::Duration};
 
@@ -13,66 +13,14 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::{
-    ALONE, Agent, Agents, Heard, LONGEST_PAUSE, PAUSE, Reached, Sent, leave::Stay, log,
-    one_clock_for_one_kernel,
-};
+use super::{ALONE, Agents, Heard, LONGEST_PAUSE, PAUSE, Sent, leave::Stay};
 use crate::{
     clock::agent_now,
     collector::SessionError,
-    link::{self, Batches, Link, LinkError, Place, RemoteError},
+    link::{self, Batches, Link, LinkError, Needed, Place, RemoteError},
 };
 
 impl Agents {
-    /// Starts an agent on a node that has none, and tries again until the agent runs.
-    pub(crate) fn join(&mut self, start: (Place, Start)) {
-        let node = start.1.node.clone();
-        self.joining.insert(node.clone(), None);
-        let to = self.sender.clone();
-        tokio::spawn(async move {
-            let mut pause = PAUSE;
-            loop {
-                let sent = match reach(start.clone()).await {
-                    Ok(link) => Sent::Joined(Box::new(link), Box::new(start.clone())),
-                    Err(error) => Sent::Unreached(node.clone(), error.to_string()),
-                };
-                let is_there = matches!(sent, Sent::Joined(..));
-                // The agent's index does not matter here. A session that is over does not need the
-                // message.
-                if to.send((0, sent)).await.is_err() || is_there {
-                    return;
-                }
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        });
-    }
-
-    /// Takes in an agent that joins a running session. Returns the agent's description of itself,
-    /// with points that are observed since now.
-    pub(super) fn take_in(&mut self, link: Link, start: (Place, Start)) -> Box<Hello> {
-        let index = self.agents.len();
-        let agent = Agent::new(Reached::of(start, link.hello, link.commands));
-        let look = self.joining.remove(&agent.hello.node).flatten();
-        self.agents.push(agent);
-        self.alone = None;
-        one_clock_for_one_kernel(&mut self.agents);
-        let agent = &mut self.agents[index];
-        let now = agent_now(&agent.hello);
-        for point in &mut agent.hello.points {
-            point.since = now;
-        }
-        // The agent was started with the addresses that were known when it began to join.
-        if let Some(look) = &look {
-            agent.look(look);
-        }
-        log(&agent.hello);
-        let hello = Box::new(agent.hello.clone());
-        tokio::spawn(forward(index, link.batches, self.sender.clone()));
-        self.consider(index);
-        hello
-    }
-
     /// Goes on without an agent, and tries to reach it again. Returns what the session has to know,
     /// if the agent was running.
     pub(super) fn lose(
@@ -178,11 +126,14 @@ impl Agents {
     }
 }
 
+/// An agent's place and task, and the agent if it has started.
+pub(in crate::collector) type Outcome = ((Place, Start), Result<Link, LinkError>);
+
 /// Makes sure that agents can be started. A separate thread does this, because it blocks.
-pub(super) async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionError> {
+pub(super) async fn prepare(starts: &[(Place, Start)], needed: Needed) -> Result<(), SessionError> {
     let starts = starts.to_vec();
     let (sender, prepared) = oneshot::channel();
-    thread::spawn(move || drop(sender.send(link::prepare(&starts))));
+    thread::spawn(move || drop(sender.send(link::prepare(&starts, needed))));
     // If the thread has panicked, starting the agents finds the same problem.
     prepared
         .await
@@ -190,21 +141,9 @@ pub(super) async fn prepare(starts: &[(Place, Start)]) -> Result<(), SessionErro
         .map_err(SessionError::Prepare)
 }
 
-/// Starts an agent on a node that has none.
-async fn reach(start: (Place, Start)) -> Result<Link, SessionError> {
-    prepare(std::slice::from_ref(&start)).await?;
-    let ((_, start), link) = start_one(start).await;
-    link.map_err(|source| SessionError::Agent {
-        node: start.node,
-        source,
-    })
-}
-
 /// Starts an agent on a separate thread, which nobody has to wait for. If the process ends, the
 /// kernel detaches its programs, and a remote agent ends when its input closes.
-pub(super) fn start_one(
-    start: (Place, Start),
-) -> impl Future<Output = ((Place, Start), Result<Link, LinkError>)> {
+pub(super) fn start_one(start: (Place, Start)) -> impl Future<Output = Outcome> {
     info!("starting the agent of {}", start.1.node);
     let (sender, started) = oneshot::channel();
     let (place, request) = start.clone();
@@ -230,4 +169,12 @@ pub(super) async fn forward(agent: usize, mut from: Batches, to: mpsc::Sender<(u
     }
     // A session that is over does not need the message.
     let _: Result<(), _> = to.send((agent, Sent::Ended)).await;
+}
+
+/// The message about an agent that joins a session.
+pub(super) fn joined((start, link): Outcome) -> Sent {
+    match link {
+        Ok(link) => Sent::Joined(Box::new(link), Box::new(start)),
+        Err(error) => Sent::Unreached(start.1.node, error.to_string()),
+    }
 }

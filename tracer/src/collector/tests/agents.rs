@@ -19,7 +19,7 @@ use crate::{
     link::{Link, Place},
 };
 
-struct Line(std_mpsc::Sender<Command>);
+pub(super) struct Line(pub(super) std_mpsc::Sender<Command>);
 
 impl Commander for Line {
     fn send(&self, command: Command) {
@@ -28,7 +28,7 @@ impl Commander for Line {
     }
 }
 
-fn start(node: &str, pod: [u8; 4]) -> Start {
+pub(super) fn start(node: &str, pod: [u8; 4]) -> Start {
     Start {
         node: node.to_owned(),
         request: Request {

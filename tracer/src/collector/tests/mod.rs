@@ -3,6 +3,7 @@
 
 mod agents;
 mod delivery;
+mod joining;
 mod recorded;
 mod stuck;
 mod traffic;

@@ -29,6 +29,7 @@ pub(super) use self::{
     session::{Session, end_all, start},
     streams::{Input, Output},
 };
+use super::Needed;
 use crate::cluster::{Access, Cluster, ClusterError, Place};
 
 /// Namespace of agents' pods.
@@ -53,6 +54,8 @@ pub struct Pods {
     pub image: Option<String>,
     /// How long pods may take until they run.
     pub wait: Duration,
+    /// Whether lines tell what a pod waits for.
+    pub tells: bool,
 }
 
 impl Default for Pods {
@@ -61,29 +64,46 @@ impl Default for Pods {
             access: Access::default(),
             image: None,
             wait: WAIT,
+            tells: true,
         }
     }
 }
 
 impl Pods {
-    /// Checks that these nodes can have agents, before anything is created in the cluster.
-    /// Removes Jobs that earlier follows left.
+    /// Checks that these nodes, or any of them, can have agents, before anything is created in the
+    /// cluster. Removes Jobs that earlier follows left.
     ///
     /// # Errors
-    /// [`PodError`].
-    pub(super) async fn prepare(&self, nodes: &[&str]) -> Result<(), PodError> {
+    /// [`PodError`] of the first node that cannot have an agent.
+    pub(super) async fn prepare(&self, nodes: &[&str], needed: Needed) -> Result<(), PodError> {
         // Logging in may involve a person, who takes longer.
         let cluster = self.access.connect().await?;
         let prepared = async {
             rights::check(&cluster).await?;
-            for node in nodes {
-                let found = self.node(&cluster, node).await?;
-                self.choose(node, &found)?;
-            }
+            self.check_nodes(&cluster, nodes, needed).await?;
             make_namespace(&cluster).await?;
             tidy::run(&cluster).await
         };
         answered(&cluster.place, prepared).await
+    }
+
+    /// Checks that these nodes, or any of them, can have agents.
+    async fn check_nodes(
+        &self,
+        cluster: &Cluster,
+        nodes: &[&str],
+        needed: Needed,
+    ) -> Result<(), PodError> {
+        let (mut fits, mut unfit) = (false, None);
+        for node in nodes {
+            let found = self.node(cluster, node).await;
+            match found.and_then(|found| self.choose(node, &found)) {
+                Ok(_) => fits = true,
+                Err(error) if needed == Needed::All => return Err(error),
+                Err(error) => unfit = unfit.or(Some(error)),
+            }
+        }
+        unfit.filter(|_| !fits).map_or(Ok(()), Err)
     }
 
     async fn node(&self, cluster: &Cluster, name: &str) -> Result<Node, PodError> {
@@ -152,7 +172,39 @@ async fn make_namespace(cluster: &Cluster) -> Result<(), PodError> {
 mod tests {
     use std::future;
 
+    use serde_json::json;
+
     use super::*;
+    use crate::cluster::fake::{Answer, Fake};
+
+    /// A cluster in which `node-a` has an image with a shell, and the others have none.
+    async fn check(nodes: &[&str], needed: Needed) -> Option<String> {
+        let fake = Fake::start(|path| {
+            let image = json!({"names": ["docker.io/library/busybox:1"]});
+            let is_fit = path.ends_with("/node-a");
+            let images = if is_fit { vec![image] } else { Vec::new() };
+            Answer::Object(json!({
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": "a node"},
+                "status": {"images": images},
+            }))
+        });
+        let (pods, cluster) = (Pods::default(), fake.cluster());
+        let checked = pods.check_nodes(&cluster, nodes, needed).await;
+        checked.err().map(|error| error.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_node_without_a_shell_stops_only_those_who_need_it() {
+        let (both, none) = (["node-b", "node-a"], ["node-b", "node-c"]);
+        assert_eq!(check(&both, Needed::Any).await, None);
+        for said in [
+            check(&both, Needed::All).await,
+            check(&none, Needed::Any).await,
+        ] {
+            let said = said.expect("a node does not fit");
+            assert!(said.starts_with("node-b has no image"), "{said}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_server_that_says_nothing_is_not_waited_for_without_end() {

@@ -29,7 +29,7 @@ use super::{
     job::Wanted,
     settle::{IN_FLIGHT, Settled, may_be_there, settle},
     streams::{Ready, Streams, converse},
-    wait::{self, Patience},
+    wait::{self, Patience, Told},
 };
 use crate::{cluster::Cluster, link::lock};
 
@@ -187,7 +187,11 @@ async fn run_job(
         planned = plan(pods, start, inside, &name) => planned,
         () = stop.notified() => return None,
     };
-    let (cluster, job) = match planned {
+    let Planned {
+        cluster,
+        job,
+        unready,
+    } = match planned {
         Ok(planned) => planned,
         Err(error) => return Some(error),
     };
@@ -201,7 +205,7 @@ async fn run_job(
         Some(Err(error)) => Some(refusal(&cluster, error)),
         Some(Ok(_)) => {
             let follow = async {
-                match open(&cluster, &name, start, inside, pods).await {
+                match open(&cluster, &name, start, inside, pods, unready).await {
                     Ok((pod, process)) => {
                         converse(process, &pod, inside, ready, &session.0.has_begun).await
                     }
@@ -231,16 +235,20 @@ async fn remove(cluster: &Cluster, jobs: &Api<Job>, name: &str, node: &str) {
     warn!("{node}: the Job {name} is left: {why}");
 }
 
-/// The cluster, and the Job to create.
-async fn plan(
-    pods: &Pods,
-    start: &Start,
-    inside: Inside,
-    name: &str,
-) -> Result<(Cluster, Job), PodError> {
+/// What is to be created, and where.
+struct Planned {
+    cluster: Cluster,
+    job: Job,
+    /// Why the node is not ready; `None` if it is.
+    unready: Option<String>,
+}
+
+/// Chooses what to create.
+async fn plan(pods: &Pods, start: &Start, inside: Inside, name: &str) -> Result<Planned, PodError> {
     let cluster = pods.access.connect().await?;
     let node = super::answered(&cluster.place, pods.node(&cluster, &start.node)).await?;
     let (image, pull) = pods.choose(&start.node, &node)?;
+    let unready = wait::unready(&node);
     let info = node.status.and_then(|status| status.node_info);
     let wanted = Wanted {
         name,
@@ -257,7 +265,11 @@ async fn plan(
         inside.name()
     );
     let job = wanted.job();
-    Ok((cluster, job))
+    Ok(Planned {
+        cluster,
+        job,
+        unready,
+    })
 }
 
 /// Why the Job was not created.
@@ -280,9 +292,15 @@ async fn open(
     start: &Start,
     inside: Inside,
     wanted: &Pods,
+    unready: Option<String>,
 ) -> Result<(String, AttachedProcess), PodError> {
     let patience = Patience::new(wanted.wait);
-    let name = wait::run(cluster, job, &start.node, patience).await?;
+    let told = Told {
+        node: &start.node,
+        unready,
+        aloud: wanted.tells,
+    };
+    let name = wait::run(cluster, job, &told, patience).await?;
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
     let params = AttachParams {
         container: Some(CONTAINER.to_owned()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ContainerState, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, Event, Node, NodeCondition, Pod};
 use kube::{Api, api::ListParams};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,11 +48,42 @@ impl Patience {
     }
 }
 
+/// What is told of a pod that waits.
+pub(super) struct Told<'a> {
+    /// The pod's node.
+    pub(super) node: &'a str,
+    /// Why the node was not ready before; `None` if it was.
+    pub(super) unready: Option<String>,
+    /// Whether lines say what the pod waits for.
+    pub(super) aloud: bool,
+}
+
+impl Told<'_> {
+    fn why(&self, waits: String) -> String {
+        match &self.unready {
+            Some(unready) => format!("{waits}, and {} was not ready: {unready}", self.node),
+            None => waits,
+        }
+    }
+}
+
+/// Why a node is not ready, in the cluster's words; `None` if it is.
+pub(super) fn unready(node: &Node) -> Option<String> {
+    let conditions = node.status.as_ref()?.conditions.iter().flatten();
+    let mut not_ready = conditions.filter(|one| one.type_ == "Ready" && one.status != "True");
+    let NodeCondition {
+        reason, message, ..
+    } = not_ready.next()?;
+    let words = message.clone().or_else(|| reason.clone());
+    let words = words.unwrap_or_else(|| "it does not say why".to_owned());
+    Some(words.trim_end_matches('.').to_owned())
+}
+
 /// Waits for the pod of a Job, and returns the pod's name once it runs.
 pub(super) async fn run(
     cluster: &Cluster,
     job: &str,
-    node: &str,
+    about: &Told<'_>,
     patience: Patience,
 ) -> Result<String, PodError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), NAMESPACE);
@@ -77,14 +108,14 @@ pub(super) async fn run(
             match state(pod) {
                 State::Runs => return Ok(name.clone()),
                 State::Ended(why) => return Err(why),
-                State::Waits(for_what) => why = for_what,
+                State::Waits(for_what) => why = about.why(for_what),
             }
         }
         // Events are requested less often, because there are many.
         if looked.elapsed() > Duration::from_secs(1) {
             looked = Instant::now();
-            let about = name.as_deref().unwrap_or(job);
-            let event = timeout(patience.left(), last_event(cluster, about)).await;
+            let object = name.as_deref().unwrap_or(job);
+            let event = timeout(patience.left(), last_event(cluster, object)).await;
             if let Ok(Some(event)) = event {
                 // A new namespace has no service account yet.
                 let is_early = event.contains("service account");
@@ -93,8 +124,8 @@ pub(super) async fn run(
                 }
                 why = format!("{why}: {event}");
             }
-            if patience.begun.elapsed() > SILENT && why != told {
-                tell(&format!("{node}: its agent's pod waits: {why}"));
+            if about.aloud && patience.begun.elapsed() > SILENT && why != told {
+                tell(&format!("{}: its agent's pod waits: {why}", about.node));
                 told.clone_from(&why);
             }
         }
@@ -212,6 +243,33 @@ mod tests {
         let late = late.expect_err("it never comes").to_string();
         assert_eq!(patience.begun.elapsed(), Duration::from_secs(60));
         assert!(late.contains("within 60 s: exec is not answered"), "{late}");
+    }
+
+    #[test]
+    fn a_pod_may_wait_because_its_node_is_not_ready() {
+        let why = |status: &str| {
+            let stopped = "Kubelet stopped posting node status.";
+            let node = serde_json::from_value(json!({
+                "metadata": {"name": "node-c"},
+                "status": {"conditions": [
+                    {"type": "DiskPressure", "status": "False"},
+                    {"type": "Ready", "status": status, "message": stopped},
+                ]},
+            }));
+            let told = Told {
+                node: "node-c",
+                unready: unready(&node.expect("a node")),
+                aloud: true,
+            };
+            told.why("Pending".to_owned())
+        };
+        assert_eq!(why("True"), "Pending");
+        for status in ["False", "Unknown"] {
+            assert_eq!(
+                why(status),
+                "Pending, and node-c was not ready: Kubelet stopped posting node status"
+            );
+        }
     }
 
     #[test]
