@@ -92,7 +92,7 @@ impl<W: Write> View for Html<W> {
         if self.rows.wants(is_problem) {
             let begin = self.started.time;
             let row = Row::new(scene, journey, verdict, &text, begin, &mut self.seen)?;
-            self.rows.push(is_problem, row);
+            self.rows.push(is_problem, row, &mut self.seen);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Journeys, as rows for the page's script.
 
-use std::io;
+use std::{io, rc::Rc};
 
 use hashbrown::HashMap;
 use tracer_core::{
@@ -23,17 +23,50 @@ const MOST: usize = 200_000;
 /// Values that many rows repeat; rows have their numbers.
 #[derive(Default)]
 pub(super) struct Seen {
-    strings: HashMap<String, u32>,
+    /// Numbers begin with 1; 0 is the empty string.
+    strings: HashMap<Rc<str>, u32>,
+    by_number: Vec<Option<Rc<str>>>,
+    /// Numbers whose strings no row has any more.
+    free: Vec<u32>,
     points: HashMap<(usize, usize), u32>,
 }
 
 impl Seen {
-    fn string(&mut self, text: String) -> u32 {
-        let next = u32::try_from(self.strings.len() + 1).unwrap_or(u32::MAX);
+    /// The number of a string, which is also added to `own`.
+    fn string(&mut self, text: &str, own: &mut Vec<u32>) -> u32 {
         if text.is_empty() {
             return 0;
         }
-        *self.strings.entry(text).or_insert(next)
+        let number = self.strings.get(text).copied();
+        let number = number.unwrap_or_else(|| self.add(text));
+        own.push(number);
+        number
+    }
+
+    fn add(&mut self, text: &str) -> u32 {
+        let text: Rc<str> = text.into();
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.by_number.push(None);
+            u32::try_from(self.by_number.len()).unwrap_or(u32::MAX)
+        });
+        self.by_number[number as usize - 1] = Some(Rc::clone(&text));
+        self.strings.insert(text, number);
+        number
+    }
+
+    /// Forgets the strings of all other rows.
+    fn keep<'a>(&mut self, rows: impl Iterator<Item = &'a Row>) {
+        let mut is_used = vec![false; self.by_number.len()];
+        for number in rows.flat_map(|row| &row.strings) {
+            is_used[*number as usize - 1] = true;
+        }
+        for (number, is_used) in (1..).zip(is_used) {
+            let text = &mut self.by_number[number as usize - 1];
+            if let Some(text) = text.take_if(|_| !is_used) {
+                self.strings.remove(&text);
+                self.free.push(number);
+            }
+        }
     }
 
     fn point(&mut self, node: usize, point: usize) -> u32 {
@@ -52,11 +85,9 @@ impl Seen {
 
     /// Strings by number; 0 is the empty string.
     pub(super) fn strings(&self) -> Vec<&str> {
-        let mut strings = vec![""; self.strings.len() + 1];
-        for (string, number) in &self.strings {
-            strings[*number as usize] = string;
-        }
-        strings
+        let all = self.by_number.iter();
+        let all = all.map(|text| text.as_deref().unwrap_or_default());
+        [""].into_iter().chain(all).collect()
     }
 
     /// Points by number.
@@ -74,6 +105,8 @@ pub(super) struct Row {
     /// The sort key: time since the start, ns, and the journey's number.
     order: (i64, u64),
     pub(super) json: Box<str>,
+    /// Numbers of its strings.
+    strings: Box<[u32]>,
 }
 
 /// The names of confidences, by number.
@@ -90,15 +123,16 @@ impl Row {
     ) -> io::Result<Self> {
         let start = journey.start();
         let time = start.saturating_sub(begin);
+        let mut own = Vec::new();
         let evidence = sentences(scene, journey, verdict).into_iter();
-        let evidence: Vec<u32> = evidence.map(|one| seen.string(one)).collect();
+        let evidence: Vec<u32> = evidence.map(|one| seen.string(&one, &mut own)).collect();
         let mut hops = Vec::with_capacity(3 * journey.steps.len());
         let mut previous = None;
         for step in &journey.steps {
             let note = note(scene, journey, previous, step);
             hops.push(i64::from(seen.point(step.node, step.point)));
             hops.push(step.time.saturating_sub(start));
-            hops.push(i64::from(seen.string(note)));
+            hops.push(i64::from(seen.string(&note, &mut own)));
             previous = Some(step);
         }
         // The drop of a packet that had arrived would look like a fault.
@@ -106,7 +140,7 @@ impl Row {
         let drops = drops.filter(|drop| drop.judgement.class != Class::Delivered);
         let drops: Vec<i64> = drops
             .flat_map(|drop| {
-                let text = seen.string(freed(scene, drop));
+                let text = seen.string(&freed(scene, drop), &mut own);
                 [i64::from(text), drop.time.saturating_sub(start)]
             })
             .collect();
@@ -120,12 +154,12 @@ impl Row {
             journey.id,
             time,
             number_of(verdict.kind),
-            seen.string(party(scene, journey.packet.src, start)),
-            seen.string(party(scene, journey.packet.dst, start)),
+            seen.string(&party(scene, journey.packet.src, start), &mut own),
+            seen.string(&party(scene, journey.packet.dst, start), &mut own),
             packet_words(&journey.packet),
-            seen.string(text.to_owned()),
+            seen.string(text, &mut own),
             confidence,
-            seen.string(verdict.cause.map_or("", Cause::name).to_owned()),
+            seen.string(verdict.cause.map_or("", Cause::name), &mut own),
             evidence,
             hops,
             drops,
@@ -136,6 +170,7 @@ impl Row {
         Ok(Self {
             order: (time, journey.id),
             json: embedded(&columns)?.into(),
+            strings: own.into(),
         })
     }
 }
@@ -225,7 +260,7 @@ impl Rows {
         self.problems.len() < self.most && (self.seen - 1).is_multiple_of(self.stride)
     }
 
-    pub(super) fn push(&mut self, is_problem: bool, row: Row) {
+    pub(super) fn push(&mut self, is_problem: bool, row: Row, seen: &mut Seen) {
         if is_problem {
             self.problems.push(row);
         } else {
@@ -241,6 +276,7 @@ impl Rows {
                 keep
             });
             self.stride = self.stride.saturating_mul(2);
+            seen.keep(self.problems.iter().chain(&self.others));
         }
     }
 
@@ -249,7 +285,8 @@ impl Rows {
         let others = self.others.len() as u64;
         if self.more_problems > 0 {
             return Some(format!(
-                "This page lists the first {} journeys with problems of {}, and none of {} others;                  sums are of all.",
+                "This page lists the first {} journeys with problems of {}, and none of {} others; \
+                 sums are of all.",
                 self.problems.len(),
                 self.problems.len() as u64 + self.more_problems,
                 self.seen
@@ -257,7 +294,8 @@ impl Rows {
         }
         (others < self.seen).then(|| {
             format!(
-                "This page lists all {} journeys with problems, and of {} others a sample of {others};                  sums are of all.",
+                "This page lists all {} journeys with problems, and of {} others a sample of {others}; \
+                 sums are of all.",
                 self.problems.len(),
                 self.seen
             )
@@ -274,23 +312,35 @@ impl Rows {
 
 #[cfg(test)]
 mod tests {
-    use super::{Row, Rows};
+    use super::{Row, Rows, Seen};
 
     fn filled(problems: i64, others: i64) -> Rows {
         let mut rows = Rows {
             most: 100,
             ..Rows::default()
         };
+        let mut seen = Seen::default();
         for number in 0..problems.max(others) {
             for (is_problem, count) in [(true, problems), (false, others)] {
                 if number < count && rows.wants(is_problem) {
                     let row = Row {
                         order: (number, 0),
                         json: "".into(),
+                        strings: [seen.string(&number.to_string(), &mut Vec::new())].into(),
                     };
-                    rows.push(is_problem, row);
+                    rows.push(is_problem, row, &mut seen);
                 }
             }
+        }
+        // No more strings than those of the rows stay, and each row still has its own.
+        assert!(
+            seen.by_number.len() <= 2 * rows.most,
+            "{}",
+            seen.by_number.len()
+        );
+        let strings = seen.strings();
+        for row in rows.in_order() {
+            assert_eq!(strings[row.strings[0] as usize], row.order.0.to_string());
         }
         rows
     }
@@ -305,6 +355,7 @@ mod tests {
         assert!(others.windows(2).all(|pair| pair[1] - pair[0] == step));
         let told = rows.sentence().expect("something is left out");
         assert!(told.contains("all 60 journeys with problems"), "{told}");
+        assert!(!told.contains("  "), "{told}");
         assert!(told.contains("of 10000 others a sample of"), "{told}");
         assert!(rows.in_order().is_sorted_by_key(|row| row.order));
     }
