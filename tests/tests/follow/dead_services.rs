@@ -2,7 +2,7 @@
 //! address that no pod has. Or the node has none of kube-proxy's rules. The verdict names the
 //! Service, and the wrong object.
 
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -167,6 +167,42 @@ fn endpoints_that_are_not_ready_and_none() -> Result<()> {
         lab.unprogram(&lab.nodes[0])?;
         lab.unprogram(&lab.nodes[1])?;
     }
+    Ok(())
+}
+
+/// The client and the endpoint are on one bridge, which passes the answers by without netfilter. So
+/// the client gets an answer from an address that it does not know.
+#[test]
+fn an_answer_that_the_bridge_does_not_translate_back() -> Result<()> {
+    let mut lab = Lab::new(&LabSpec {
+        pods_per_node: 2,
+        ..LabSpec::default()
+    })?;
+    let service = lab.add_service(Proxy::Iptables, ports(), &[1])?;
+    let name = service.full_name();
+    let (client, server) = (&lab.pods[0], &lab.pods[1]);
+    lab.node_of(client).netns.bridge_without_netfilter()?;
+    let at = service.at(false, 0);
+    let own = SocketAddr::new(server.address(false), 8080);
+    let listener = server.netns.enter(|| TcpListener::bind(own))?;
+    let (_, finished) = follow(&lab, &["--dst-service", &name], "service-bridge", || {
+        connect(&client.netns, at);
+        Ok(())
+    })?;
+    drop(listener);
+    let said = format!(
+        "{} did not translate the source {own} back to {at} of Service {name}: a bridge skips the \
+         rules if net.bridge.bridge-nf-call-iptables is 0",
+        lab.node_of(client).name
+    );
+    let answers = finished.journeys.iter();
+    let answers = answers.filter(|journey| journey["packet"]["tcp"]["flags"] == "SYN|ACK");
+    let mut told = 0;
+    for answer in answers {
+        assert!(evidence(answer).contains(&said.as_str()), "{answer:#}");
+        told += 1;
+    }
+    assert!(told > 0, "{:#?}", finished.journeys);
     Ok(())
 }
 

@@ -182,6 +182,22 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
                 port: to.1
             }
         ),
+        Evidence::NotTranslatedBack {
+            node,
+            service,
+            expected,
+            is,
+        } => {
+            let [is, expected] = [is, expected].map(|(address, port)| End {
+                address: *address,
+                port: *port,
+            });
+            format!(
+                "{} did not translate the source {is} back to {expected} of Service {service}: a \
+                 bridge skips the rules if net.bridge.bridge-nf-call-iptables is 0",
+                name(*node)
+            )
+        }
         Evidence::StandIn(StandIn { node, point: at }) => format!(
             "answers with the address of {} start at {}: a proxy or a rule there makes them",
             owner(scene, journey),

@@ -128,6 +128,18 @@ pub enum Evidence {
         /// The Service's address.
         to: IpAddr,
     },
+    /// An answer reached its client with the endpoint's address, because the node did not undo
+    /// the translation of the question.
+    NotTranslatedBack {
+        /// The node.
+        node: usize,
+        /// The Service.
+        service: String,
+        /// The source that the client expects.
+        expected: (IpAddr, u16),
+        /// The source that the answer has.
+        is: (IpAddr, u16),
+    },
     /// A Service leads to a port that refuses packets.
     TargetPort {
         /// The Service.

@@ -11,6 +11,7 @@ use crate::{
 
 /// Adds what a translation, or the lack of one, says about why the packet did not arrive.
 pub(super) fn tell_translation(case: &Case<'_>, verdict: &mut Verdict) {
+    verdict.evidence.extend(not_translated_back(case));
     if verdict.kind == Kind::Delivered {
         return;
     }
@@ -89,6 +90,29 @@ pub(super) fn redirected(case: &Case<'_>) -> Option<Evidence> {
     (is_pod && is_other && way.is_reply != Some(true)).then_some(Evidence::Redirected {
         node: last.node,
         port: way.last.dst_port,
+    })
+}
+
+/// Evidence that a Service's answer reached the client's pod with the endpoint's address. A bridge
+/// passes an answer to a pod of the same node by, without netfilter, if `bridge-nf-call-iptables`
+/// is 0.
+fn not_translated_back(case: &Case<'_>) -> Option<Evidence> {
+    let journey = case.journey;
+    let way = journey.translated.as_deref()?;
+    let last = journey.steps.last()?;
+    let (ends, point) = (journey.ends_at(last)?, case.scene.point(last));
+    let reaches_pod = matches!(
+        (point.role, point.direction),
+        (Role::Veth, Direction::Egress) | (Role::Pod, Direction::Ingress)
+    );
+    let (is, expected) = ((ends.src, ends.src_port), (way.last.src, way.last.src_port));
+    let is_kept = way.is_reply == Some(true) && ends.dst == way.last.dst && is != expected;
+    let service = service_of(case, way.last.src)?;
+    (reaches_pod && is_kept).then_some(Evidence::NotTranslatedBack {
+        node: last.node,
+        service,
+        expected,
+        is,
     })
 }
 

@@ -1,7 +1,7 @@
 //! Packets whose translation only a node's conntrack table shows.
 
 use super::*;
-use crate::{journey::Translated, model::Ends};
+use crate::{by_hand::A, journey::Translated, model::Ends};
 
 const SERVICE: [u8; 4] = [10, 96, 0, 10];
 
@@ -38,6 +38,33 @@ fn an_entry_that_leads_to_nobody_is_why_a_packet_does_not_arrive() {
     assert_eq!(verdict.kind, Kind::Unknown);
     assert_eq!(verdict.cause, Some(Cause::StaleDnat));
     assert!(rests_on!(verdict, Evidence::Conntrack { node: 0, .. }));
+}
+
+/// A bridge passes an answer to a pod of the same node by, without netfilter.
+#[test]
+fn an_answer_with_the_endpoints_address_is_told() {
+    let (scene, _) = asked(B);
+    for is_undone in [true, false] {
+        let mut journey = journey(&[(0, FROM_POD), (0, TO_POD)], Closed::Known);
+        (journey.packet.src, journey.packet.dst) = (B.into(), A.into());
+        let first = journey.packet.ends().expect("it has ends");
+        let last = Ends {
+            src: SERVICE.into(),
+            ..first
+        };
+        journey.translated = Some(Box::new(Translated {
+            first,
+            last,
+            told: Some((0, 0)),
+            is_reply: Some(true),
+        }));
+        journey.steps[1].ends = is_undone.then(|| Box::new(last));
+        let (verdict, _) = judge(&scene, &journey, &CALM);
+        assert_eq!(verdict.kind, Kind::Delivered, "{verdict:?}");
+        let told = rests_on!(verdict, Evidence::NotTranslatedBack { node: 0, service, is, .. }
+            if service == "shop/cart" && is.0 == std::net::IpAddr::from(B));
+        assert_eq!(told, !is_undone, "{verdict:?}");
+    }
 }
 
 #[test]

@@ -166,6 +166,18 @@ enum What<'a> {
         /// Address of the Service.
         to: IpAddr,
     },
+    /// An answer reached its client with the endpoint's address, because the node did not undo
+    /// the translation of the question.
+    NotTranslatedBack {
+        /// Name of the node.
+        node: &'a str,
+        /// `namespace/name` of the Service.
+        service: &'a str,
+        /// Source that the client expects.
+        expected: End,
+        /// Source that the answer has.
+        is: End,
+    },
     /// A Service leads to a port that refuses packets.
     TargetPort {
         /// `namespace/name` of the Service.
@@ -389,6 +401,17 @@ impl<'a> What<'a> {
                 node: name(*node),
                 service,
                 to: *to,
+            },
+            Given::NotTranslatedBack {
+                node,
+                service,
+                expected,
+                is,
+            } => Self::NotTranslatedBack {
+                node: name(*node),
+                service,
+                expected: end(*expected),
+                is: end(*is),
             },
             Given::TargetPort { service, port, to } => Self::TargetPort {
                 service,
