@@ -1,12 +1,11 @@
 //! Compiles the kernel programs, so that `tracer` can carry them in itself, with an agent for nodes
 //! if there is one.
 //!
-//! Their compiler, target and flags are other ones than `tracer`'s, so a second
-//! cargo builds them, started by `aya-build`. What that cargo needs in its
-//! environment is given to it by running this script once more as a child: an
-//! environment can be chosen for a process, not safely changed in one. The
-//! child's output is held back, for a compiler's error to be shown as the
-//! compiler wrote it rather than as a list of warnings.
+//! The kernel programs need another compiler, target and flags than `tracer`, so `aya-build` starts
+//! a second cargo for them. That cargo needs its own environment. A process cannot safely change its
+//! environment, so this script runs itself once more as a child with that environment. The script
+//! holds back the child's output. If the compiler fails, the script then shows the error as the
+//! compiler wrote it, and not as a list of warnings.
 
 use std::{
     env, fs,

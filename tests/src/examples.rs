@@ -58,19 +58,27 @@ pub fn of_help(end: &str) -> Result<Vec<Vec<String>>> {
     first.flatten().map(words).collect()
 }
 
-/// The lines that begin with `tracer`, each with its continuations: after a backslash, or while
-/// quotes are open.
+/// What may stand before `tracer` in a line: a prompt, `sudo`, or the program before a pipe.
+const BEFORE: [&str; 4] = ["$ ", "# ", "sudo ", "| "];
+
+/// The lines with a command `tracer`, from that word on. Each line has its continuations: after a
+/// backslash, or while quotes are open.
 fn command_lines(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let line = line.trim();
-        let line = line.strip_prefix("$ ").unwrap_or(line);
-        let mut whole = line.strip_prefix("sudo ").unwrap_or(line).to_owned();
+        let mut places = line
+            .match_indices("tracer ")
+            .map(|(at, _)| line.split_at(at));
+        let command = places.find(|(before, _)| {
+            before.is_empty() || BEFORE.iter().any(|mark| before.ends_with(mark))
+        });
         // A line with brackets is a syntax, not an example.
-        if !whole.starts_with("tracer ") || whole.contains('[') {
+        let Some((_, command)) = command.filter(|(_, command)| !command.contains('[')) else {
             continue;
-        }
+        };
+        let mut whole = command.to_owned();
         while whole.ends_with('\\') || shlex::split(&whole).is_none() {
             let Some(next) = lines.next() else { break };
             whole = format!("{} {}", whole.trim_end_matches('\\'), next.trim());
@@ -104,6 +112,15 @@ mod tests {
             &["tracer", "show", "a b"],
         ];
         assert_eq!(of_page(page)?, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_command_may_come_after_a_prompt_or_a_pipe() -> Result<()> {
+        let help =
+            "  node-a# tracer show a\n  cat x | tracer replay -\n  ssh laptop tracer replay b\n";
+        let expected: [&[&str]; 2] = [&["tracer", "show", "a"], &["tracer", "replay", "-"]];
+        assert_eq!(of_help(help)?, expected);
         Ok(())
     }
 

@@ -1,10 +1,9 @@
-//! What reaches a terminal.
+//! Text that is safe for a terminal.
 //!
-//! Interfaces, programs, pods and files have names that strangers chose. A
-//! control character in one of them moves the cursor, recolours the screen or
-//! types into the shell, and a bidirectional one makes a name read as another.
-//! So everything that is written for people, on stdout and stderr, goes through
-//! [`clean`]; JSON escapes the same characters.
+//! Interfaces, programs, pods and files have names that strangers chose. A control character in a
+//! name can move the cursor, recolour the screen or type into the shell. A bidirectional character
+//! makes a name look like another one. So all text for people, on stdout and stderr, goes through
+//! [`clean`]. JSON escapes the same characters.
 
 use std::{
     env,
@@ -35,9 +34,8 @@ pub(crate) fn clean(text: &str) -> String {
 
 /// How many columns a text takes once it is [`clean`].
 ///
-/// It is the sum of its characters' columns. Of sequences that some terminals draw
-/// as one, such as emoji with a skin tone, it is rather too much, for no line may be
-/// wrapped.
+/// The result is the sum of the characters' columns. Some terminals draw a sequence as one character,
+/// such as an emoji with a skin tone. For these, the result is too large, so no line wraps.
 pub(crate) fn columns(text: &str) -> usize {
     text.chars().map(columns_of).sum()
 }

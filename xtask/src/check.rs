@@ -107,7 +107,7 @@ pub(crate) fn test_into(args: &[String], summary: &mut Summary) -> Result<()> {
         "tests failed in the tier {}",
         failed.join(", ")
     );
-    ensure!(summary.ran() > 0, "no test ran: none is called so");
+    ensure!(summary.ran() > 0, "no test ran: no test has this name");
     Ok(())
 }
 

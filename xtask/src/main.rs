@@ -30,7 +30,7 @@ mod soak;
 mod tally;
 mod toolchain;
 
-/// What one does with tracer's source, each as one command.
+/// Development tasks of tracer, one command each.
 ///
 /// Every task sets up what it needs itself: nothing has to be run before it.
 #[derive(Parser)]
@@ -62,9 +62,9 @@ Examples:
     Setup,
     /// Build tracer as one static file that runs on any distribution: target/dist/tracer
     ///
-    /// It is linked with musl, or with the GNU C library where rustup has no target for
-    /// musl. It must run in an empty folder, and its size is told. It has a smaller program
-    /// inside, the agent, for nodes without tracer: target/dist/tracer-agent-ARCH.
+    /// The file is linked with musl, or with the GNU C library if rustup has no target for musl.
+    /// The command runs the file in an empty folder, and the command prints its size. The file contains
+    /// a smaller program for nodes without tracer, the agent: target/dist/tracer-agent-ARCH.
     #[command(after_help = "Example:\n  cargo xtask build && target/dist/tracer version")]
     Build,
     /// Make a container image with tracer's agent and nothing else: target/dist/tracer.oci.tar
@@ -81,9 +81,9 @@ Examples:
     /// Follow pings and TCP connections over a network made for it (root)
     ///
     /// Makes a cluster of two nodes out of network namespaces, wired as Flannel
-    /// does it, sends pings and opens TCP connections from a pod of one to a
-    /// pod of the other, and runs `tracer follow` on it. All is removed at the
-    /// end; Ctrl-C ends earlier.
+    /// does it. Pings and TCP connections go from a pod of one node to a pod of
+    /// the other, and `tracer follow` shows them. The command removes everything
+    /// at the end; Ctrl-C ends earlier.
     #[command(after_help = "\
 Examples:
   cargo xtask demo
@@ -100,13 +100,12 @@ Examples:
         #[arg(last = true)]
         args: Vec<String>,
     },
-    /// Record the replay tests' fixtures anew, with what is said of them (root)
+    /// Record the replay fixtures again, with their expected verdicts (root)
     ///
     /// Runs the lab's faults and clean traffic, keeps their recordings in
-    /// tests/fixtures, and writes beside each what a replay says. Wirings that
-    /// take devices which not every kernel has are recorded in a virtual machine,
-    /// as `cargo xtask kernels` boots one. Look at the difference before it is
-    /// committed.
+    /// tests/fixtures, and writes the replay's text beside each. Wirings with
+    /// devices that not every kernel has are recorded in a virtual machine, as
+    /// `cargo xtask kernels` boots one. Read the difference before you commit it.
     #[command(after_help = "\
 Examples:
   cargo xtask fixtures && git diff tests/fixtures
@@ -176,11 +175,11 @@ Examples:
   cargo xtask soak --packets 1000000
   cargo xtask soak --packets 20000 --seconds 5    whether it works")]
     Soak(soak::Options),
-    /// Look for inputs that break what reads them
+    /// Fuzz the parsers
     ///
-    /// Headers on the wire, records of a ring buffer, what agents tell, and
-    /// recorded traces: a million made-up inputs each, with a nightly compiler
-    /// and cargo-fuzz. What breaks one is kept in `fuzz/artifacts`.
+    /// Runs a million inputs per target with a nightly compiler and cargo-fuzz: headers on the
+    /// wire, records of a ring buffer, agents' messages, recordings. An input that breaks a parser
+    /// stays in `fuzz/artifacts`.
     #[command(after_help = "\
 Examples:
   cargo xtask fuzz
@@ -188,7 +187,7 @@ Examples:
     Fuzz(fuzz::Options),
     /// Break `verdict` and `journey` line by line, and see whether tests notice
     ///
-    /// Each run takes a share of all that can be broken, as the commit says.
+    /// Each run tests a share of all mutants. The commit selects the share.
     #[command(after_help = "\
 Examples:
   cargo xtask mutants
@@ -196,7 +195,7 @@ Examples:
     Mutants(mutants::Options),
     /// All that takes too long for each change (root)
     ///
-    /// Goes on after a part that failed, and says in the end which did.
+    /// Continues after a part that failed, and names the failed parts at the end.
     #[command(after_help = "\
 Examples:
   cargo xtask nightly
@@ -208,9 +207,8 @@ Examples:
     Lint,
     /// All that a change has to pass: lints, tests, other kernels (root)
     ///
-    /// Tells in the end what each part took, how many tests ran, and which of them
-    /// this kernel could not run. Of some tests and kernels one is run each time:
-    /// which one, the commit says.
+    /// Prints each part's duration, the number of tests, and the tests that this kernel cannot run.
+    /// The commit selects one kernel and one group of tests.
     #[command(after_help = "Example:\n  cargo xtask ci")]
     Ci,
 }

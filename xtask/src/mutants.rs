@@ -2,8 +2,8 @@
 //! notice. A survivor is a line whose purpose no test states.
 //!
 //! All of it takes more than a night, so each run takes a share, which the commit determines. Some
-//! changes have no visible effect, so no test can notice them. `.cargo/mutants.toml` lists these,
-//! each with the reason.
+//! changes have no visible effect, so no test can notice them. To skip such a change, give the
+//! reason in a new file `.cargo/mutants.toml`, which cargo-mutants reads.
 
 use anyhow::Result;
 use clap::Args;

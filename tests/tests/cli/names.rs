@@ -88,8 +88,8 @@ fn pods_that_are_not_there() -> Result<()> {
     follow.pods_refused(
         [source, unlike],
         &format!(
-            "{objects} holds no pod {unlike}: `kubectl get pods -A` lists the cluster's, and a \
-             newer one is only in a newer file"
+            "{objects} holds no pod {unlike}: `kubectl get pods -A` lists those in the \
+             cluster; write the file again to include new ones"
         ),
     )?;
     let name = &follow.lab.pods[0].name;

@@ -48,9 +48,8 @@ const NONSENSE: &[(&str, &str, &str, &str)] = &[
         "--agent",
         "NODE=SPEC",
         "a=tcp:b",
-        "unknown agent type `tcp:b`; give a=pod for a pod on it, a=local for this machine, \
-         a=netns:PATH for a network namespace on it, a=ssh:HOST for another machine, or a=exec:COMMAND for a command that \
-         runs `tracer agent --stdio` there",
+        "unknown agent type `tcp:b`; give a=pod, a=local (this machine), a=netns:PATH (a network \
+         namespace here), a=ssh:HOST or a=exec:COMMAND (it runs `tracer agent --stdio` there)",
     ),
     (
         "--agent",
@@ -73,7 +72,7 @@ const NO_SOURCE: &[(&str, &str, &str, &str)] = &[
         "--src",
         "END",
         "ingress/cart",
-        "objects of the kind ingress cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
+        "the kind ingress cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
          deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, node/NAME, an \
          address or a network",
     ),
@@ -81,7 +80,7 @@ const NO_SOURCE: &[(&str, &str, &str, &str)] = &[
         "--src-pod",
         "POD",
         "a/b/c",
-        "no pod is called so; give NAME or NAMESPACE/NAME",
+        "invalid pod name; give NAME or NAMESPACE/NAME",
     ),
 ];
 

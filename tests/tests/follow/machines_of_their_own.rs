@@ -90,7 +90,7 @@ fn a_machine_that_stood_still_is_noticed() -> Result<()> {
         pings.join().expect("no panic").map(drop)
     })?;
     let node = &lab.nodes[1].name;
-    let gone = format!("{node} is not watched for now");
+    let gone = format!("lost the agent of {node};");
     tracer.wait_for_stderr(|said| said.contains(&gone), LIMIT)?;
     tracer.wait_for_stderr(|said| said.contains("was it suspended?"), LIMIT)?;
     let again = format!("{node} is watched again");

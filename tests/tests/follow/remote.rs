@@ -176,7 +176,7 @@ fn goes_on_without(signal: Signal) -> Result<()> {
     tracer.wait_for(delivered_there, LIMIT)?;
     let ended = id_in(&file)?;
     kill(ended, signal)?;
-    let gone = format!("{far_node} is not watched for now");
+    let gone = format!("lost the agent of {far_node};");
     tracer.wait_for_stderr(|said| said.contains(&gone), LIMIT)?;
     assert!(flow.udp_send(5, MEANWHILE)?.is_complete());
     let again = format!("{far_node} is watched again");
@@ -270,10 +270,7 @@ fn what_is_no_agent_is_told_in_one_sentence() -> Result<()> {
             "ended before an agent answered: Permission denied",
         ),
         ("echo hello", "ended before an agent answered: hello"),
-        (
-            "yes",
-            "`yes` leads to something else than an agent: y; y; y",
-        ),
+        ("yes", "`yes` does not start a tracer agent: y; y; y"),
     ];
     for (command, sentence) in cases {
         let agent = format!("node-b=exec:{command}");
@@ -301,7 +298,7 @@ fn damaged_records_end_an_agent_and_not_the_follow() -> Result<()> {
     let mut tracer = follow(&lab, vec![near, far], &["--hold", "500ms"])?;
     let pinging = Flow::new(&lab.pods[0], &lab.pods[1]).keep_pinging();
     kill(id_in(&file)?, Signal::SIGTERM)?;
-    let told = format!("{} is not watched for now", lab.nodes[1].name);
+    let told = format!("lost the agent of {};", lab.nodes[1].name);
     tracer.wait_for_stderr(|said| said.contains(&told), LIMIT)?;
     tracer.take_journeys();
     let ping = |value: &Value| is(value, "tracer.journey/2") && !is_neighbour(value);

@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_agent_tells_is_what_a_pod_reads() -> io::Result<()> {
+    fn the_pod_reads_the_process_id_that_the_agent_wrote() -> io::Result<()> {
         let file = PidFile::new("own");
         tell(&file.0)?;
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -298,7 +298,7 @@ pub enum SettingsError {
     },
     /// The nodes of the ends are unknown, and no agent is given.
     #[error(
-        "neither {source_end} nor {destination_end} is on a node that is known: name one to look at with --agent NODE=local or --agent NODE=exec:COMMAND"
+        "no known node has {source_end} or {destination_end}: name a node with --agent NODE=local or --agent NODE=exec:COMMAND"
     )]
     NoPlace {
         /// The source.

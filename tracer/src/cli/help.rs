@@ -72,7 +72,7 @@ EXAMPLES
     tracer follow --src-ip 10.244.1.5 --dst-ip 10.244.2.7 -w trace.arrows
     tracer replay trace.arrows
 
-  See packets as the NICs of the nodes hand them in, before GRO and tc:
+  See packets as the nodes' drivers receive them, before GRO and tc:
     tracer follow --src-pod web --dst-pod shop/cart --xdp
 
   Only show what would be observed:

@@ -178,7 +178,7 @@ mod tests {
     use super::{Duration, Instant, Progress, Waiting};
 
     #[test]
-    fn who_waits_is_told_and_who_does_not_is_not() {
+    fn only_a_slow_read_shows_progress() {
         let begin = Instant::now();
         let mut waiting = Waiting::new(Vec::new(), "a\u{1b}.yaml", begin);
         let mut at = |ms, bytes, of| {

@@ -81,7 +81,7 @@ pub(super) fn service(text: &str) -> Result<EndName, String> {
         None => (None, text),
     };
     service_name(namespace, object)
-        .ok_or_else(|| "no service is called so; give [NAMESPACE/]NAME[:PORT]".to_owned())
+        .ok_or_else(|| "invalid service name; give [NAMESPACE/]NAME[:PORT]".to_owned())
 }
 
 /// Reads `NAME[:PORT]`.
@@ -122,7 +122,7 @@ pub(super) fn pod(text: &str) -> Result<EndName, String> {
         None => (None, text),
     };
     pod_name(namespace, name)
-        .ok_or_else(|| "no pod is called so; give NAME or NAMESPACE/NAME".to_owned())
+        .ok_or_else(|| "invalid pod name; give NAME or NAMESPACE/NAME".to_owned())
 }
 
 fn pod_name(namespace: Option<&str>, name: &str) -> Option<EndName> {
@@ -172,9 +172,9 @@ impl FromStr for EndName {
         }
         match Kind::named(kind) {
             Some(Kind::Pod) => pod_name(namespace, name)
-                .ok_or_else(|| "no pod is called so; give [NAMESPACE:]pod/NAME".to_owned()),
+                .ok_or_else(|| "invalid pod name; give [NAMESPACE:]pod/NAME".to_owned()),
             Some(Kind::Service) => service_name(namespace, name).ok_or_else(|| {
-                "no service is called so; give [NAMESPACE:]service/NAME[:PORT]".to_owned()
+                "invalid service name; give [NAMESPACE:]service/NAME[:PORT]".to_owned()
             }),
             Some(Kind::Node) if namespace.is_none() && is_name(name) => {
                 Ok(Self::Node(name.to_owned()))
@@ -186,11 +186,11 @@ impl FromStr for EndName {
                 })
             }
             Some(Kind::Of(workload)) => Err(format!(
-                "no {kind} is called so; give [NAMESPACE:]{}/NAME",
+                "invalid {0} name; give [NAMESPACE:]{0}/NAME",
                 workload.name()
             )),
             Some(Kind::Node) | None => Err(format!(
-                "objects of the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
+                "the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )),
@@ -339,10 +339,9 @@ impl FromStr for AgentSpec {
             Some(("ssh", text)) => Place::Ssh(host(text)?),
             _ => {
                 return Err(format!(
-                    "unknown agent type `{spec}`; give {node}=pod for a pod on it, \
-                     {node}=local for this machine, {node}=netns:PATH for a network namespace on it, {node}=ssh:HOST for another \
-                     machine, or {node}=exec:COMMAND for a command that runs `tracer agent --stdio` \
-                     there"
+                    "unknown agent type `{spec}`; give {node}=pod, {node}=local (this machine), \
+                     {node}=netns:PATH (a network namespace here), {node}=ssh:HOST or \
+                     {node}=exec:COMMAND (it runs `tracer agent --stdio` there)"
                 ));
             }
         };

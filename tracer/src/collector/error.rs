@@ -28,7 +28,7 @@ pub enum SessionError {
         /// The agent's node.
         node: String,
     },
-    /// An agent does not do what it is told.
+    /// An agent did not answer a command.
     #[error("the agent of {node} did not answer within {} s: is the node overloaded?", stalls::PATIENCE.as_secs())]
     Silent {
         /// The agent's node.

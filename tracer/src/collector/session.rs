@@ -332,8 +332,8 @@ impl<'a, V: View, N: FnMut(&str)> Session<'a, V, N> {
             if !std::mem::replace(&mut self.stalled[agent], true) {
                 let node = &self.core.scene().nodes[agent].node;
                 (self.notice)(&format!(
-                    "the agent of {node} does not tell what it sees, so it is not waited for: what \
-                     was to be seen there meanwhile is unknown"
+                    "the agent of {node} stopped reporting: tracer no longer waits for it, and packets \
+                     there are unknown until it reports again"
                 ));
             }
             self.stalls.passed(stream, until);

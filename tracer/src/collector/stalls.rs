@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_whom_nobody_asked() {
+    fn a_stream_that_nothing_waits_for_is_never_overdue() {
         let start = Instant::now();
         let mut stalls = Stalls::new(2, start);
         let idle = |_| vec![(0, 8), (1, 7)];

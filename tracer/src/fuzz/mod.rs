@@ -1,11 +1,10 @@
-//! What fuzz targets run.
+//! The functions that fuzz targets run.
 //!
-//! Whatever a sender writes into a packet, a ring buffer into a record, many
-//! agents into what they tell, a collector into its commands, or anybody into a trace or a query,
-//! there must be no panic and no unbounded memory, and what is always true must hold. Each function here takes any
-//! bytes and panics if it does not. The targets in `fuzz/` call them with
-//! what libFuzzer makes up; the tests here with what it found before, which
-//! needs neither libFuzzer nor a nightly compiler.
+//! tracer reads bytes that others write: packets, ring buffer records, agents' messages, commands,
+//! recordings and queries. No input may cause a panic or unbounded memory, and the invariants must
+//! hold for each input. Each function here takes any bytes, and panics if an invariant breaks. The
+//! targets in `fuzz/` call these functions with libFuzzer's inputs. The tests here call them with
+//! the inputs that libFuzzer found before, so they need neither libFuzzer nor a nightly compiler.
 
 mod commands;
 mod decode;

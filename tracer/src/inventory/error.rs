@@ -146,7 +146,7 @@ pub enum InventoryError {
     },
     /// A file does not say which pods belong to a group.
     #[error(
-        "which pods {group} has is asked of the Kubernetes API, and {} does not say it: name a pod, or leave out --inventory",
+        "only the Kubernetes API lists the pods of {group}, and {} does not: name a pod, or leave out --inventory",
         path.display()
     )]
     Group {
@@ -210,7 +210,7 @@ fn written_ago(age: Option<Duration>) -> String {
 fn did_you_mean(near: &[String], kind: &str) -> String {
     match near {
         [] => format!(
-            "`kubectl get {kind} -A` lists the cluster's, and a newer one is only in a newer file"
+            "`kubectl get {kind} -A` lists those in the cluster; write the file again to include new ones"
         ),
         near => format!("did you mean {}?", list(near, "or")),
     }

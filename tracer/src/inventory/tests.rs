@@ -528,8 +528,8 @@ fn an_unknown_pod_brings_up_what_may_be_meant() {
     );
     assert_eq!(
         pod_refusal("payments", "ledger"),
-        "objects.yaml holds no pod payments/ledger: `kubectl get pods -A` lists the cluster's, and a \
-         newer one is only in a newer file"
+        "objects.yaml holds no pod payments/ledger: `kubectl get pods -A` lists those in the \
+         cluster; write the file again to include new ones"
     );
 }
 

@@ -39,7 +39,7 @@ pub enum RemoteError {
         said: String,
     },
     /// Another program answered.
-    #[error("`{command}` leads to something else than an agent{said}")]
+    #[error("`{command}` does not start a tracer agent{said}")]
     Other {
         /// The shell command.
         command: String,
@@ -73,7 +73,7 @@ pub enum RemoteError {
     #[error(transparent)]
     Pod(Box<PodError>),
     /// The program could not be sent.
-    #[error("tracer cannot be put there: {source}")]
+    #[error("cannot copy tracer to the node: {source}")]
     Upload {
         /// The cause.
         source: io::Error,
@@ -88,7 +88,7 @@ pub enum RemoteError {
     #[error("it cannot watch drops any more")]
     NoDrops,
     /// The agent's messages break the protocol.
-    #[error("what answers is no agent: {0}")]
+    #[error("the peer is not a tracer agent: {0}")]
     Wrong(&'static str),
     /// The agent's clock changed: its machine was suspended or paused, or its clock was set.
     #[error("its clock has moved by {} ms: was it suspended?", by / 1_000_000)]
@@ -97,7 +97,7 @@ pub enum RemoteError {
         by: i64,
     },
     /// The stream ended in the middle.
-    #[error("the way to its agent broke{said}")]
+    #[error("the connection to its agent broke{said}")]
     Broken {
         /// The last output, after a colon.
         said: String,

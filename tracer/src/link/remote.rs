@@ -147,10 +147,10 @@ pub(super) fn start(way: Way, start: &Start) -> Result<Agent, RemoteError> {
     };
     words.aloud(&start.node);
     let [mut hello] = <[Hello; 1]>::try_from(nodes)
-        .map_err(|_| RemoteError::Wrong("it speaks for several nodes"))?;
+        .map_err(|_| RemoteError::Wrong("it described several nodes"))?;
     hello.node.clone_from(&start.node);
     if hello.streams == 0 {
-        return Err(RemoteError::Wrong("it has nothing to send"));
+        return Err(RemoteError::Wrong("it announced no stream"));
     }
     if hello.snaplen < start.snaplen {
         hello.notes.push(NO_SNAPLEN.to_owned());
@@ -221,9 +221,9 @@ fn read(
     for event in reader {
         let batch = match event {
             // Only this side knows whether the agent began anew.
-            Ok(Event::Batch { batch, .. }) if batch.begins_anew() => Err(RemoteError::Wrong(
-                "it tells of streams that it did not have",
-            )),
+            Ok(Event::Batch { batch, .. }) if batch.begins_anew() => {
+                Err(RemoteError::Wrong("it sent an unknown stream"))
+            }
             Ok(Event::Batch { batch, .. }) => {
                 match told_until(&batch).and_then(|at| clock.ahead(at)) {
                     Some(by) => Err(RemoteError::Clock { by }),
@@ -240,7 +240,9 @@ fn read(
                 Some(by) => Err(RemoteError::Clock { by }),
                 None => continue,
             },
-            Ok(_) => Err(RemoteError::Wrong("it tells what only collectors know")),
+            Ok(_) => Err(RemoteError::Wrong(
+                "it sent a record that only a collector may write",
+            )),
             Err(error) => Err(error.into()),
         };
         let failed = batch.is_err();

@@ -1,8 +1,8 @@
 //! The program on `kfree_skb`: load, attach, arm, read.
 //!
-//! It has a ring buffer of its own: drops come in floods of one kind, and
-//! must not push out hops, nor hops them; and it belongs to the kernel, while
-//! hops belong to the namespace that their programs were loaded for.
+//! The program has its own ring buffer, because drops come in floods of one kind. They must not push
+//! out hops, and hops must not push out drops. The program sees all namespaces of the kernel, while
+//! each program for hops belongs to the namespace that it was loaded for.
 
 use std::{
     collections::HashMap as StdHashMap,

@@ -59,7 +59,7 @@ pub enum NodeError {
     LoadXdp(String),
     /// The kernel does not let programs read its memory.
     #[error(
-        "the kernel is locked down (confidentiality) and lets no program read freed packets: boot \
+        "the kernel is locked down (confidentiality) and lets no program read dropped packets: boot \
          it with lockdown=integrity"
     )]
     LockedDown,

@@ -59,18 +59,18 @@ pub(super) struct Probe {
     xdp: XdpLinks,
     events: RingBuf<MapData>,
     filter: Armed,
-    /// By slot: the interface that is observed there.
+    /// The interface index of each slot.
     slots: Box<[u32; SLOTS as usize]>,
-    /// Those of the programs that some interface needed.
+    /// The names of the programs that an interface needed.
     loaded: Vec<&'static str>,
-    /// Points that had lost their program when that was looked at last.
+    /// Points that had lost their program at the last look.
     gone: Vec<usize>,
-    /// Those of interfaces that others have taken the place of.
+    /// Points of interfaces that new interfaces have replaced.
     retired: Vec<usize>,
-    /// Those that were told as such.
+    /// Points that were reported as gone.
     told: Vec<usize>,
     points: StdHashMap<(u32, At), usize>,
-    /// Those at tc, as they were told last.
+    /// The points at tc, as they were reported last.
     at_tc: BTreeMap<(u32, Direction), Point>,
     /// The interfaces' names, by index.
     names: StdHashMap<u32, String>,
@@ -81,8 +81,8 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Prepares the programs. They see nothing until attached, and from then on they
-    /// know what belongs to the follow: none that passes is missed.
+    /// Prepares the programs. They know the filter before they are attached, so they miss no packet
+    /// of the follow from then on.
     pub(super) fn load(load: Load, start: &Start) -> Result<Self, NodeError> {
         let hooks = Hooks::open()?;
         let mut loader = EbpfLoader::new();
@@ -129,8 +129,7 @@ impl Probe {
         Ok(probe)
     }
 
-    /// Takes note of what an interface is called. Another one that was called so
-    /// is not there any more.
+    /// Stores an interface's name. If another interface had this name, it no longer exists.
     pub(super) fn call(&mut self, ifindex: u32, interface: &str) {
         let others = self.points.iter().filter(|((index, _), point)| {
             *index != ifindex && self.names[index] == interface && !self.retired.contains(point)
@@ -140,8 +139,8 @@ impl Probe {
         self.names.insert(ifindex, interface.to_owned());
     }
 
-    /// Detaches from an interface where not all could be attached. Points from the number
-    /// `first` on were not told.
+    /// Detaches from an interface to which not all programs could be attached. Points from the
+    /// number `first` on were not reported.
     ///
     /// # Errors
     /// If something stays attached.
@@ -154,14 +153,14 @@ impl Probe {
         self.hooks.release(ifindex)
     }
 
-    /// Goes on in the namespace that the thread has entered: no interface is where
-    /// it was.
+    /// Continues in the namespace that the thread has entered. No old interface is in this
+    /// namespace.
     pub(super) fn move_in(&mut self) -> Result<(), NodeError> {
         let points = self.points.values();
         let rest = points.filter(|point| !self.retired.contains(point));
         let rest: Vec<usize> = rest.copied().collect();
         self.retired.extend(rest);
-        // What they hold of the namespace before would keep it alive.
+        // Descriptors in the hooks would keep the old namespace alive.
         self.hooks = Hooks::open()?;
         self.xdp = XdpLinks::default();
         self.at_tc.clear();
@@ -177,13 +176,13 @@ impl Probe {
             .any(|point| !self.gone.contains(point))
     }
 
-    /// The points whose program is not there any more: their interface has
-    /// gone or was made anew, or somebody has detached it.
+    /// The points that have lost their program: the interface is gone or was recreated, or somebody
+    /// has detached the program.
     ///
     /// # Errors
-    /// If the kernel does not say: that is no sign that they are gone.
+    /// If the kernel does not answer, which is no sign that programs are gone.
     pub(super) fn gone(&mut self) -> Result<Vec<usize>, NodeError> {
-        // What this program has detached itself saw all until then.
+        // After an agent has detached its own programs, no point counts as newly gone.
         if self.loaded.is_empty() {
             return Ok(self.gone.clone());
         }
@@ -211,7 +210,7 @@ impl Probe {
         Ok(gone)
     }
 
-    /// Those of them that were not told yet.
+    /// The gone points that were not reported yet.
     pub(super) fn newly_gone(&mut self) -> Result<Vec<usize>, NodeError> {
         let mut gone = self.gone()?;
         gone.retain(|point| !self.told.contains(point));

@@ -1,4 +1,4 @@
-//! What a worker serves: loaded programs, and their events.
+//! A worker serves a source: loaded programs, and their events.
 
 use std::{os::fd::BorrowedFd, path::PathBuf, sync::Arc};
 
@@ -10,61 +10,60 @@ use tracer_core::{
 use super::{NodeError, conntrack::Due};
 use tracer_core::request::Filter;
 
-/// Programs in a namespace. It belongs to the thread that made it.
+/// Programs in a namespace. A source belongs to the thread that created it.
 pub(super) trait Source {
     /// Puts a filter into force.
     fn arm(&mut self, filter: &Filter) -> Result<(), NodeError>;
-    /// Lets so many of 2^32 packets through.
+    /// Samples: lets `sample` of 2^32 packets through.
     fn sample(&mut self, sample: u32) -> Result<(), NodeError>;
-    /// Whether packets to elsewhere are counted.
+    /// Starts or stops counting unmatched traffic by destination.
     fn explain(&mut self, explain: bool) -> Result<(), NodeError>;
-    /// What becomes readable when there are events.
+    /// A descriptor that becomes readable when the ring buffer has events.
     fn readiness(&self) -> BorrowedFd<'_>;
-    /// Takes records off the ring buffer. False if there may be more.
+    /// Takes records off the ring buffer. Returns false if the buffer may have more.
     fn drain(&mut self, batch: &mut Batch) -> bool;
-    /// What has become of packets so far.
+    /// Reads the counters of the programs.
     fn report(&mut self) -> Result<Report, NodeError>;
     /// When a report with the translation of new connections is due; `None` without such
     /// connections.
     fn due(&self) -> Option<Due>;
-    /// Takes in what was found on the node since. Returns what is different
-    /// now; where something cannot be observed, a note says so.
+    /// Observes what a search found on the node. Returns the change; its notes name the points that
+    /// cannot be observed.
     fn take_in(&mut self, found: Found) -> Result<Change, NodeError>;
-    /// Detaches everything; what is in the ring buffer stays readable.
+    /// Detaches all programs. The ring buffer stays readable.
     fn detach(&mut self) -> Result<(), NodeError>;
 }
 
-/// What a search has found while programs run.
+/// The result of a search while programs run.
 pub(super) enum Found {
-    /// Interfaces that are to be observed; those that are already, stay.
+    /// Interfaces to observe. Points that exist already stay.
     Interfaces {
-        /// The namespace that they are in; `None` for the one that the thread
-        /// is in.
+        /// The namespace of the interfaces; `None` for the thread's own.
         netns: Option<PathBuf>,
-        /// The number of the first point that is new.
+        /// The number of the first new point.
         first: usize,
-        /// Each as a point of either direction, and whether its packets begin
-        /// with an Ethernet header.
+        /// Each interface as a point of either direction, and whether its packets begin with an
+        /// Ethernet header.
         interfaces: Vec<(Point, bool)>,
-        /// What else is to be told.
+        /// The rest of the change to report.
         change: Change,
     },
-    /// Nothing new: what others have attached meanwhile is to be asked for.
+    /// Nothing new. The source checks which programs other tools have attached meanwhile.
     Others {
-        /// As above.
+        /// The number of the first point that a change may add.
         first: usize,
     },
-    /// Where drops are to be seen, besides the node's own namespace.
+    /// The namespaces in which to watch drops, besides the node's own.
     Namespaces {
-        /// All of them.
+        /// All watched namespaces of pods.
         pods: Vec<PodNamespace>,
-        /// The node's interfaces, by index and name, that are observed.
+        /// The observed interfaces of the node, by index and name.
         devices: Vec<(u32, Arc<str>)>,
     },
 }
 
 impl Found {
-    /// Whether numbers in records may mean something else from then on.
+    /// Whether interface numbers in later records may mean other interfaces.
     pub(super) const fn is_elsewhere(&self) -> bool {
         match self {
             Self::Interfaces { netns, .. } => netns.is_some(),
@@ -73,16 +72,16 @@ impl Found {
     }
 }
 
-/// A pod's network namespace, as far as drops in it are watched.
+/// A pod's network namespace in which an agent watches drops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PodNamespace {
-    /// By which the kernel knows it.
+    /// The namespace's inode number.
     pub(super) inode: u32,
-    /// The pod.
+    /// The name of the pod.
     pub(super) name: Arc<str>,
-    /// A file that stands for it.
+    /// A file that stands for the namespace.
     pub(super) path: PathBuf,
-    /// Whether the follow is about this pod; else its drops are watched
-    /// because what is meant for another may end there.
+    /// Whether the follow has this pod as an end. The drops of other pods are watched, because a
+    /// packet for a followed pod may end there.
     pub(super) followed: bool,
 }

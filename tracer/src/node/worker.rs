@@ -297,8 +297,8 @@ impl Service {
         let change = Change {
             time: now(),
             notes: vec![format!(
-                "what is followed stays as it was here, because the new filter does not fit \
-                 ({error}): start again to follow what there is now"
+                "the new filter does not fit ({error}): this node keeps the old filter; restart the \
+                 command to use the new one"
             )],
             ..Change::default()
         };

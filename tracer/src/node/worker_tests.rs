@@ -95,7 +95,11 @@ fn a_filter_that_does_not_fit_is_told_and_ends_nothing() {
         }
         assert_eq!(last, u64::MAX, "it ends as it was told to");
         assert_eq!(notes.len(), told, "{notes:?}");
-        assert!(notes.iter().all(|note| note.contains("start again")));
+        assert!(
+            notes
+                .iter()
+                .all(|note| note.contains("restart the command"))
+        );
     }
 }
 

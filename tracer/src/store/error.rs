@@ -167,7 +167,7 @@ pub enum JoinError {
     },
     /// The recordings are of different follows.
     #[error(
-        "{} follows {follow}, and {} follows {other_follow}: only recordings of the same ends, protocol and ports can be joined, and their {what} differ; replay them apart, or record with the same",
+        "{} follows {follow}, and {} follows {other_follow}, so their {what} differ: replay them apart, or record the same ends, protocol and ports",
         path.display(),
         other.display()
     )]

@@ -108,7 +108,7 @@ pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     }
     if metadata > MAX_METADATA || !(metadata as usize).is_multiple_of(ALIGNMENT) {
         return Ok(Next::Damage(
-            "a message has no length that it can have".to_owned(),
+            "the length of a message is invalid".to_owned(),
         ));
     }
     if !fill(input, &mut bytes, u64::from(metadata))? {
@@ -116,7 +116,11 @@ pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     }
     let body = match root_as_message(&bytes[8..]) {
         Ok(message) => message.bodyLength(),
-        Err(_) => return Ok(Next::Damage("a message is not what it says".to_owned())),
+        Err(_) => {
+            return Ok(Next::Damage(
+                "the header of a message is invalid".to_owned(),
+            ));
+        }
     };
     let Some(body) = u64::try_from(body).ok().filter(|_| body <= MAX_BODY) else {
         return Ok(Next::Damage("a message is too long".to_owned()));
@@ -128,7 +132,9 @@ pub(super) fn read(input: &mut impl Read, layout: &Layout) -> io::Result<Next> {
     let (metadata, body) = bytes.split_at(begin);
     let message = root_as_message(&metadata[8..]).ok();
     let Some(kind) = message.and_then(|message| sound(&message, body, layout)) else {
-        return Ok(Next::Damage("rows are not where they should be".to_owned()));
+        return Ok(Next::Damage(
+            "the buffers of a message are out of bounds".to_owned(),
+        ));
     };
     Ok(Next::Message(Buffer::from_vec(bytes), kind))
 }

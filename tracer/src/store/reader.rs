@@ -273,7 +273,7 @@ impl<R: Read> Reader<R> {
         for row in 0..table.rows {
             let known = self.head.nodes.len();
             if let Err(Unreadable(column)) = self.add(&table, &agents, row) {
-                return Err(self.damage(format!("{column} of a row cannot be")));
+                return Err(self.damage(format!("column {column} has an invalid value")));
             }
             if self.head.nodes.len() > known {
                 agents = table.agents(&self.head.nodes);
@@ -412,7 +412,7 @@ fn head(path: &Path, message: &[u8]) -> Result<(Head, Layout), TraceError> {
     head.zip(Layout::of(&schema)).ok_or(TraceError::Damaged {
         path,
         at: 0,
-        what: "what it is about cannot be read".to_owned(),
+        what: "the metadata cannot be read".to_owned(),
     })
 }
 

@@ -163,7 +163,7 @@ drops on node-a and 1 pod, node-b and 1 pod; times in UTC; Ctrl-C ends
        1 node-b inside shop/cart a frame of type 0x88cc DEV_READY
           enqueue_to_backlog
 Freed but not dropped, not shown: 4 delivered.
-2 freed in a namespace that could not be told: not shown.
+2 dropped in an unknown network namespace: not shown.
 ";
     assert_eq!(String::from_utf8_lossy(&out), expected);
 }

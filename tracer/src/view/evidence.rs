@@ -71,10 +71,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::LastSeen(step) => format!("last seen {}", at(*step)),
         Evidence::NotSeen => "not seen at any observation point".to_owned(),
         Evidence::FirstSeen(step) => {
-            format!(
-                "first seen {}: what came before was not observed",
-                at(*step)
-            )
+            format!("first seen {}; earlier hops were not observed", at(*step))
         }
         Evidence::PartArrived(_) if journey.packet.stream_data().is_none() => {
             "the packet was seen to arrive".to_owned()
@@ -89,7 +86,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             "--pod-interfaces would show whether the packet reached the pod".to_owned()
         }
         Evidence::ReceiverUnobserved => format!(
-            "what {} itself drops is not observed: the packet may be lost there",
+            "tracer does not see drops inside {}: the packet may be lost there",
             owner(scene, journey)
         ),
         Evidence::Bypassed { node, point: at } => {
@@ -117,7 +114,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::NoAnswerCame => "no answer was seen at that point".to_owned(),
         Evidence::RefusedBy(by) => format!("refused by #{by}"),
         Evidence::PerhapsAnotherRefused => {
-            "the error may be about another packet that looks the same".to_owned()
+            "the error may be about another packet that looks identical".to_owned()
         }
         Evidence::AlikeRefused(refusal) => alike_refused(refusal),
         Evidence::Twins(points) => {
@@ -204,7 +201,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             point(scene, *node, *at)
         ),
         Evidence::Redirected { node, port } => format!(
-            "conntrack on {} gives the packet to port {port} of {}, which is usually a proxy's",
+            "conntrack on {} redirects the packet to port {port} of {}, usually a proxy",
             name(*node),
             owner(scene, journey)
         ),
@@ -250,8 +247,8 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             len,
             ..
         } => format!(
-            "the largest packet that arrives on this leg has {largest} bytes; this one had {len} \
-             bytes, and none as large arrives"
+            "the packet exceeds the path MTU: it had {len} bytes, and the largest that arrives on this \
+             leg has {largest}"
         ),
         Evidence::Pattern {
             pattern:
@@ -264,23 +261,24 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             port,
             ..
         } => format!(
-            "all {lost} packets {} that left since {} are lost, while others arrive on this leg: \
-             {}",
-            of_sort(sort, *port),
+            "all {lost} {} that were sent since {} are lost, while others arrive on this leg: {}",
+            packets(sort, *port),
             clock(*since),
             others.join(", ")
         ),
-        Evidence::Silent { leg, since } => format!(
-            "nothing at all has come in at {} on {} since {}, as {} says",
-            interfaces(scene, leg.node, &leg.points),
-            name(leg.node),
-            clock(*since),
-            if leg.points.len() > 1 {
-                "the receive counter of each"
+        Evidence::Silent { leg, since } => {
+            let (has, counters) = if leg.points.len() > 1 {
+                ("have", "their receive counters")
             } else {
-                "its receive counter"
-            }
-        ),
+                ("has", "its receive counter")
+            };
+            format!(
+                "{} on {} {has} received no packet since {}, according to {counters}",
+                all_interfaces(scene, leg.node, &leg.points),
+                name(leg.node),
+                clock(*since)
+            )
+        }
         Evidence::Idle(leg) => {
             let points = all_interfaces(scene, leg.node, &leg.points);
             let one = if leg.points.len() > 1 {
@@ -343,8 +341,8 @@ fn foreign(scene: &Scene, node: usize, point: usize, doubt: bool) -> String {
     let programs = programs.join(", ");
     if doubt {
         format!(
-            "tc at the last point, after tracer's program: {programs} may have dropped or \
-             redirected the packet"
+            "{programs}, attached to tc at the last point after tracer's program, may have dropped \
+             or redirected the packet"
         )
     } else {
         format!(
@@ -356,7 +354,7 @@ fn foreign(scene: &Scene, node: usize, point: usize, doubt: bool) -> String {
 
 fn alike_refused(told: &Refusal) -> String {
     let what = told.icmp.map_or("a reset of", |_| "an ICMP error about");
-    format!("#{} is {what} a packet that looks the same", told.by)
+    format!("#{} is {what} an identical-looking packet", told.by)
 }
 
 fn impostor(scene: &Scene, journey: &Journey, impostor: &Impostor) -> String {
@@ -392,10 +390,10 @@ fn missing(scene: &Scene, leg: &Leg, packets: Option<u64>) -> String {
     let node = &scene.nodes[leg.node].node;
     let into = interfaces(scene, leg.node, &leg.points);
     let never = match leg.kind {
-        LegKind::Wire if is_up_to_xdp(scene, leg) => "never came to XDP of",
-        LegKind::Wire | LegKind::Tunnel => "never came in from",
-        LegKind::Bridge => "never went out of",
-        LegKind::Receive => "never came to tc of",
+        LegKind::Wire if is_up_to_xdp(scene, leg) => "the packet never reached XDP of",
+        LegKind::Wire | LegKind::Tunnel => "the packet never arrived at",
+        LegKind::Bridge => "the packet never went out of",
+        LegKind::Receive => "the packet never reached tc of",
     };
     let (is, has) = if leg.points.len() > 1 {
         ("are", "have")
@@ -464,21 +462,21 @@ fn of_conntrack(rise: &Rise) -> &'static str {
     }
 }
 
-/// The sort of a packet on the wire: `inside vxlan (VNI 1, UDP port 8472)`.
-fn of_sort(sort: &Sort, port: Option<u16>) -> String {
+/// Packets of a sort on the wire: `packets inside vxlan (VNI 1, UDP port 8472)`.
+fn packets(sort: &Sort, port: Option<u16>) -> String {
     match sort {
         Sort::Inside(kind, vni, _) => {
             let vni = vni.map(|vni| format!("VNI {vni}"));
             let port = port.map(|port| format!("UDP port {port}"));
             let more: Vec<_> = vni.into_iter().chain(port).collect();
             if more.is_empty() {
-                format!("inside {kind}")
+                format!("packets inside {kind}")
             } else {
-                format!("inside {kind} ({})", more.join(", "))
+                format!("packets inside {kind} ({})", more.join(", "))
             }
         }
-        Sort::Plain(proto, Some((from, to))) => format!("of {proto} from port {from} to {to}"),
-        Sort::Plain(proto, None) => format!("of {proto}"),
+        Sort::Plain(proto, Some((from, to))) => format!("{proto} packets from port {from} to {to}"),
+        Sort::Plain(proto, None) => format!("{proto} packets"),
     }
 }
 

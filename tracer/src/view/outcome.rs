@@ -10,13 +10,18 @@ use super::{
     HOST,
     places::{drop_place, interfaces, owner, party, spot, station},
     translation::End,
+    words::count,
 };
 
 /// A verdict in a sentence, its kind first.
 pub(crate) fn text(scene: &Scene, journey: &Journey, verdict: &Verdict, parts: &Parts) -> String {
     let mut text = outcome(scene, journey, verdict);
     if verdict.kind == Kind::Partial {
-        text = format!("partial: of {} bytes {}; {text}", parts.sent, shares(parts));
+        text = format!(
+            "partial ({}: {}): {text}",
+            count(parts.sent, "byte"),
+            shares(parts)
+        );
     }
     let port = verdict.evidence.iter().find_map(|one| match one {
         Evidence::Redirected { port, .. } => Some(port),
@@ -277,14 +282,16 @@ fn refusal(scene: &Scene, journey: &Journey, verdict: &Verdict, refusal: &Refusa
     }
     let way = journey.translated.as_ref();
     let way = way.filter(|way| refusal.from == way.first.dst && way.first.dst != way.last.dst);
-    // NAT gives an ICMP error of any machine the address that the packet was sent to, and a rule
-    // that no drop tells of may give a reset the address of the receiver.
+    // NAT gives an ICMP error of any machine the address that the packet was sent to. A rule may
+    // give a reset the address of the receiver, without a drop that shows the rule.
     let is_nobodys = match refusal.icmp {
         Some(_) => way.is_some() || scene.service(refusal.from, start).is_some(),
         None => drop.is_none(),
     };
     if is_nobodys {
-        return format!("{answer} came with the address of {from}");
+        return format!(
+            "{answer} came back with {from} as source address; NAT or a rule may have set that address"
+        );
     }
     match way {
         Some(way) => {

@@ -69,7 +69,7 @@ pub(super) fn run(
     let ended = listener.listen(&lines, limit, SILENCE);
     let told = ended.and_then(|status| {
         ensure!(status == "0", "tests failed");
-        ensure!(listener.tally.ran > 0, "no test ran: none is called so");
+        ensure!(listener.tally.ran > 0, "no test ran: no test has this name");
         Ok(())
     });
     tally.add(listener.tally);

@@ -270,7 +270,10 @@ impl Machines {
                 programs.push(program.clone());
             }
         }
-        ensure!(!programs.is_empty(), "no test would run: none is called so");
+        ensure!(
+            !programs.is_empty(),
+            "no test would run: no test has this name"
+        );
         let tracer = release_binary("tracer")?;
         let image = image::build(kernel, &programs, &tracer, args, &self.environment)
             .context("cannot make the image")?;

@@ -196,7 +196,7 @@ impl Nodes {
         }
         told?;
         ensure!(passed, "tests failed");
-        ensure!(tally.ran > 0, "no test ran: none is called so");
+        ensure!(tally.ran > 0, "no test ran: no test has this name");
         Ok(())
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn check_gap(
 ) -> Result<()> {
     let (node, address) = (&cart.node, &cart.address);
     let ping = |size: u32| cluster.in_pod(web, &format!("ping -c 3 -s {size} -q {address}"));
-    let gone = format!("{node} is not watched for now");
+    let gone = format!("lost the agent of {node};");
     tracer.wait_for_stderr(|said| said.contains(&gone), limit)?;
     // The pods still run, and so does their traffic. Only the test sends packets of this size.
     ping(333)?;

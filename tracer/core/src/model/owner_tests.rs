@@ -64,7 +64,7 @@ fn an_address_can_be_nobodys_for_a_time() {
 }
 
 #[test]
-fn of_two_with_one_address_the_later_counts_and_of_equals_the_first() {
+fn the_latest_owner_of_an_address_counts_or_the_first_of_equals() {
     let mut owners = Owners::from_iter([(ADDRESS, pod("web"))]);
     owners.gained(ADDRESS, pod("cart"), 10);
     assert_eq!(name(&owners, 5), Some("web"));

@@ -57,15 +57,15 @@ pub struct DropsArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
-    /// once per node; default: NODE=pod for each node that is asked for and that the cluster knows
+    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND.
+    /// Once per node; default: NODE=pod for each chosen node of the cluster
     ///
     /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
     /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
-    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies an agent there
-    /// until the end; it uses sudo -n if the login is not root. NODE=exec:COMMAND runs a shell command
-    /// whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster is
-    /// named and no agent is given, tracer observes this machine.
+    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there. Without one, tracer copies
+    /// an agent there until the end. A login other than root uses sudo -n. NODE=exec:COMMAND runs a shell
+    /// command whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster
+    /// is named and no agent is given, tracer observes this machine.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
@@ -77,11 +77,11 @@ pub struct DropsArgs {
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
 
-    /// Which time it is.
+    /// The time zone of the output.
     #[command(flatten)]
     pub times: Times,
 
-    /// Whether to read what may explain a drop.
+    /// Whether agents read the facts around a drop.
     #[command(flatten)]
     pub explain: Explain,
 

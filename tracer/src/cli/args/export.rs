@@ -19,7 +19,7 @@ pub struct ExportArgs {
     #[arg(short, long, value_enum)]
     pub format: Format,
 
-    /// The file to write, or - for stdout; an existing file is overwritten once the new one is complete
+    /// The file to write, or - for stdout; overwrites an existing file once the new one is complete
     #[arg(
         short,
         long,
@@ -42,9 +42,9 @@ pub struct ExportArgs {
     #[arg(long, value_enum, value_name = "BY")]
     pub split: Option<Split>,
 
-    /// Write a Wireshark profile into the folder OUT.profile: columns for the point and the
-    /// verdict, colours by verdict, and no retransmissions where one packet passes several points
-    /// (pcapng)
+    /// Write a Wireshark profile into the folder OUT.profile (pcapng). The profile adds columns for
+    /// the point and the verdict, and colours by verdict. In it, one packet at several points is no
+    /// retransmission
     #[arg(long, conflicts_with = "split")]
     pub profile: bool,
 }
@@ -85,8 +85,8 @@ pub struct BundleArgs {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// The file to write, a tar archive compressed by zstd, or - for stdout; an existing file is
-    /// overwritten once the new one is complete
+    /// The file to write, a tar archive compressed by zstd, or - for stdout; overwrites an
+    /// existing file once the new one is complete
     #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
 

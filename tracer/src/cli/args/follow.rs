@@ -19,16 +19,16 @@ pub struct FollowArgs {
     #[arg(long, value_enum, value_name = "VERDICT", help_heading = END)]
     pub expect: Option<Expected>,
 
-    /// What has to become of flows.
+    /// The flows to check.
     #[command(flatten)]
     pub flows: ExpectArgs,
 
-    /// Show what the follow would do, and do nothing: for agents on this machine, the interfaces
-    /// and what could hide packets there; for agents in pods, the pod's rights
+    /// Show what the follow would do, and do nothing. For agents on this machine: the interfaces, and
+    /// what could hide packets there; for agents in pods: the pod's rights
     #[arg(long, help_heading = WHERE)]
     pub dry_run: bool,
 
-    /// How it is shown.
+    /// The form of the output.
     #[command(flatten)]
     pub shape: ShapeArgs,
 
@@ -42,25 +42,25 @@ pub struct FollowArgs {
     )]
     pub query: Option<Query>,
 
-    /// Which time it is.
+    /// The time zone of the output.
     #[command(flatten)]
     pub times: Times,
 
-    /// Whether to read what may explain a drop.
+    /// Whether agents read the facts around a drop.
     #[command(flatten)]
     pub explain: Explain,
 
-    /// Also record into this file, for `tracer replay`; an existing file is overwritten once the
+    /// Also record into this file, for `tracer replay`; overwrites an existing file once the
     /// recording has begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: Option<PathBuf>,
 
-    /// How to record.
+    /// Options of the recording.
     #[command(flatten)]
     pub recording: RecordingArgs,
 }
 
-/// What is to become of every packet.
+/// The verdict that `--expect` requires of every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Expected {
     /// The packet arrives
@@ -74,25 +74,25 @@ pub struct RecordArgs {
     #[command(flatten)]
     pub watch: WatchArgs,
 
-    /// The file to record into, or - for stdout; an existing file is overwritten once the recording has
+    /// The file to record into, or - for stdout; overwrites an existing file once the recording has
     /// begun
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = RECORDING)]
     pub write: PathBuf,
 
-    /// Which time it is.
+    /// The time zone of the output.
     #[command(flatten)]
     pub times: Times,
 
-    /// Whether to read what may explain a drop.
+    /// Whether agents read the facts around a drop.
     #[command(flatten)]
     pub explain: Explain,
 
-    /// How to record.
+    /// Options of the recording.
     #[command(flatten)]
     pub recording: RecordingArgs,
 }
 
-/// How to record.
+/// Options of the recording.
 #[derive(Debug, Args)]
 pub struct RecordingArgs {
     /// Continue in a new file once the packets in the file take this many bytes: 500KiB, 100MiB

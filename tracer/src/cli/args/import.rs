@@ -14,19 +14,19 @@ pub struct ImportArgs {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// Where a file was captured: NODE/INTERFACE/DIRECTION, once per file and in their order;
+    /// Where a file was captured: NODE/INTERFACE/DIRECTION, once per file and in their order.
     /// DIRECTION is in, out, or the interface's MAC address if the file has both directions
     ///
     /// NODE/NAMESPACE/POD/INTERFACE/DIRECTION is an interface inside a pod. WHICH=NODE/… is for an
-    /// interface of a file with several: WHICH is its index (tcpdump -i any), its name or its number, and
-    /// FILE:WHICH if several files have it. Behind a comma, pod=NAMESPACE/NAME or pod=ADDRESS says which
-    /// pod is behind an interface of the host (DIRECTION can then be left out), and role=ROLE what an
-    /// interface is that is not called as usual: uplink, overlay, bridge, veth or pod. An interface that is called
-    /// NODE/INTERFACE/DIRECTION in the file needs no --at.
+    /// interface of a file with several. WHICH is the interface's index (tcpdump -i any), its name or its
+    /// number; if several files have it, FILE:WHICH. Behind a comma, pod=NAMESPACE/NAME or pod=ADDRESS names
+    /// the pod behind an interface of the host. DIRECTION can then be left out. role=ROLE says what an
+    /// interface with an unusual name is: uplink, overlay, bridge, veth or pod. An interface that the file
+    /// calls NODE/INTERFACE/DIRECTION needs no --at.
     #[arg(long = "at", value_name = "PLACE")]
     pub at: Vec<At>,
 
-    /// The recording to write, or - for stdout; an existing file is overwritten once the new one is complete
+    /// The recording to write, or - for stdout; overwrites an existing file once the new one is complete
     #[arg(
         short,
         long,

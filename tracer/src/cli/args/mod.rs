@@ -39,8 +39,8 @@ pub use watch::{Destination, Source, WatchArgs};
 /// Where did my packet go, and if it died, where and why?
 ///
 /// tracer follows live packets from pod to pod, across nodes, and shows every hop inside the
-/// kernels on the way. A hop is one packet seen at one observation point — not a router: a ping
-/// between nodes has eight or more. tracer changes no packet, rule or sysctl. On a cluster,
+/// kernels on the way. A hop is one packet seen at one observation point, not a router: a ping
+/// between nodes has eight or more hops. tracer changes no packet, rule or sysctl. On a cluster,
 /// tracer runs a pod on each observed node, unless --agent names another way, and removes it at
 /// the end.
 #[derive(Debug, Parser)]
@@ -67,9 +67,10 @@ pub struct Arguments {
 pub enum Command {
     /// Follow live packets between two ends and show every hop
     ///
-    /// A hop is one packet seen at one observation point (a node, a network namespace, an interface, a
-    /// direction) — not a router: a ping between nodes has eight or more. Both directions are followed,
-    /// until Ctrl-C, --duration or --count; a summary comes last. Data goes to stdout, all else to stderr.
+    /// A hop is one packet seen at one observation point: one direction of one interface in one network
+    /// namespace. A hop is not a router: a ping between nodes has eight or more hops. tracer follows both
+    /// directions until Ctrl-C, --duration or --count; a summary comes last. Data goes to stdout, all else
+    /// to stderr.
     #[command(after_help = help::FOLLOW, override_usage = help::FOLLOW_USAGE)]
     Follow(Box<FollowArgs>),
 
@@ -92,17 +93,16 @@ pub enum Command {
 
     /// Run an agent on this node, for a follow on another machine
     ///
-    /// `tracer follow --agent NODE=exec:COMMAND` runs this at the end of COMMAND. Commands come in on
-    /// standard input, records go out on standard output. The agent listens on no port. When its input
+    /// `tracer follow --agent NODE=exec:COMMAND` starts COMMAND, which must run this command on the node.
+    /// Commands come in on standard input, records go out on standard output. The agent listens on no port. When its input
     /// closes, it detaches all programs and ends.
     #[command(after_help = help::AGENT, override_usage = help::AGENT_USAGE)]
     Agent(AgentArgs),
 
     /// Show recorded journeys and verdicts again, without root
     ///
-    /// Shows what the follow showed: from one file, from the files of a rotated recording, or from
-    /// several nodes' recordings of the same ends, which are joined.
-    /// On a terminal, the view moves in time: Space plays, t goes to a time, ] goes to the next problem,
+    /// Shows what the follow showed, from one recording or from all files of a rotated one. tracer joins
+    /// several nodes' recordings of the same ends. On a terminal, the view moves in time: Space plays, t goes to a time, ] goes to the next problem,
     /// and ? lists all keys.
     #[command(after_help = help::REPLAY)]
     Replay(ReplayArgs),
@@ -138,7 +138,7 @@ pub enum Command {
     #[command(after_help = help::BUNDLE)]
     Bundle(BundleArgs),
 
-    /// Say what a recording holds
+    /// Show what a recording contains
     #[command(after_help = help::SHOW)]
     Show(ShowArgs),
 
@@ -175,7 +175,7 @@ pub enum Command {
     },
 }
 
-/// Whether to read what may explain a drop.
+/// Whether agents read the facts around a drop.
 #[derive(Clone, Debug, Args)]
 pub struct Explain {
     /// At each drop, read the routes, neighbours, rules and sockets that may explain it; default: on a
@@ -199,7 +199,7 @@ impl Explain {
     }
 }
 
-/// Which time it is.
+/// The time zone of the output.
 #[derive(Clone, Debug, Args)]
 pub struct Times {
     /// Show times in UTC, not in this machine's zone (or TZ's); json always has UTC

@@ -17,7 +17,7 @@ pub struct ReplayArgs {
     #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub files: Vec<PathBuf>,
 
-    /// How it is shown.
+    /// The form of the output.
     #[command(flatten)]
     pub shape: ShapeArgs,
 
@@ -31,11 +31,11 @@ pub struct ReplayArgs {
     )]
     pub query: Option<Query>,
 
-    /// What has to become of flows.
+    /// The flows to check.
     #[command(flatten)]
     pub flows: ExpectArgs,
 
-    /// Which time it is.
+    /// The time zone of the output.
     #[command(flatten)]
     pub times: Times,
 }
@@ -51,7 +51,7 @@ pub struct ShowArgs {
     #[arg(short, long, value_enum, default_value_t, help_heading = OUTPUT)]
     pub output: Output,
 
-    /// Which time it is.
+    /// The time zone of the output.
     #[command(flatten)]
     pub times: Times,
 }

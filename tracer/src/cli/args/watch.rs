@@ -86,15 +86,15 @@ pub struct WatchArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = WHERE)]
     pub inventory: Option<PathBuf>,
 
-    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND;
-    /// once per node; default: NODE=pod for each node of an end that the cluster knows
+    /// How to reach a node: NODE=pod, NODE=local, NODE=netns:PATH, NODE=ssh:HOST or NODE=exec:COMMAND.
+    /// Once per node; default: NODE=pod for each node that runs an end of the follow
     ///
     /// NODE=pod makes a pod on the node, and removes the pod at the end. NODE=local is this machine.
     /// NODE=netns:PATH is a network namespace on this machine that stands for a node, as in a lab or kind.
-    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there, or copies an agent there
-    /// until the end; it uses sudo -n if the login is not root. NODE=exec:COMMAND runs a shell command
-    /// whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster is
-    /// named and no agent is given, tracer observes this machine.
+    /// NODE=ssh:HOST, or ssh:USER@HOST, runs the tracer that is installed there. Without one, tracer copies
+    /// an agent there until the end. A login other than root uses sudo -n. NODE=exec:COMMAND runs a shell
+    /// command whose standard streams lead to `tracer agent --stdio` on that node. If no object of a cluster
+    /// is named and no agent is given, tracer observes this machine.
     #[arg(long = "agent", value_name = "NODE=SPEC", help_heading = WHERE)]
     pub agents: Vec<AgentSpec>,
 
@@ -106,13 +106,13 @@ pub struct WatchArgs {
     #[arg(long, help_heading = WHERE)]
     pub pod_interfaces: bool,
 
-    /// Also observe packets at XDP, as a NIC hands them in before GRO and tc: at the uplinks, or at these
-    /// interfaces of the nodes; needs Linux 5.18
+    /// Also observe packets at XDP, as the driver receives them, before GRO and tc; without IFACE at the
+    /// uplinks; needs Linux 5.18
     ///
     /// An interface has room for one program at XDP. tracer attaches in the driver, and only where that
-    /// place is free; until tracer ends, no other program can be attached there. Meanwhile a veth peer has
-    /// no TSO, so that TCP is slower, and a queue of 256 packets is in front of the veth. A NIC's driver may
-    /// reset its queues at the start and the end. --dry-run says what changes.
+    /// place is free. Until tracer ends, no other program can be attached there. Meanwhile a veth peer has no
+    /// TSO, which slows TCP. A queue of 256 packets is in front of the veth. A NIC's driver may reset its
+    /// queues at the start and the end. --dry-run says what changes.
     #[arg(
         long,
         value_name = "IFACE",
@@ -221,7 +221,7 @@ pub struct Source {
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
 #[group(id = "destination", required = true, multiple = false)]
 pub struct Destination {
-    /// Destination, written as a source is
+    /// Destination, in the same form as --src
     #[arg(long, value_name = "END", help_heading = WHAT)]
     pub dst: Option<EndName>,
 

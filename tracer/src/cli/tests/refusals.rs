@@ -43,8 +43,8 @@ fn pods_that_are_named_together_are_in_no_file() {
     assert_eq!(
         failure_in_cluster("--agent node-a=local --src deploy/web --dst-pod shop/cart"),
         other(
-            "which pods deployment default/web has is asked of the Kubernetes API, and \
-             objects.yaml does not say it: name a pod, or leave out --inventory"
+            "only the Kubernetes API lists the pods of deployment default/web, and \
+             objects.yaml does not: name a pod, or leave out --inventory"
         )
     );
 }
@@ -84,7 +84,7 @@ fn somebody_must_look_somewhere() {
     assert_eq!(
         failure_in_cluster("--src-ip 8.8.8.8 --dst-ip 1.1.1.1"),
         other(
-            "neither 8.8.8.8 nor 1.1.1.1 is on a node that is known: name one to look at with \
+            "no known node has 8.8.8.8 or 1.1.1.1: name a node with \
              --agent NODE=local or --agent NODE=exec:COMMAND"
         )
     );

@@ -450,7 +450,7 @@ fn a_pod_is_reached_by_each_service_that_leads_there() {
 }
 
 #[test]
-fn dns_is_whoever_is_asked_and_the_endpoints_of_services_for_it() {
+fn dns_covers_any_server_and_the_endpoints_of_dns_services() {
     let settings = with_services("--src-pod web --dns");
     assert_eq!(
         pairs(&settings),

@@ -22,7 +22,7 @@ fn network(text: &str) -> EndName {
 fn a_pod_is_named_as_kubectl_names_it() {
     assert_eq!(pod("web"), Ok(named(None, "web")));
     assert_eq!(pod("shop/cart"), Ok(named(Some("shop"), "cart")));
-    let sentence = "no pod is called so; give NAME or NAMESPACE/NAME";
+    let sentence = "invalid pod name; give NAME or NAMESPACE/NAME";
     for text in ["", "/", "shop/", "/cart", "a/b/c", "shop:cart", "two words"] {
         assert_eq!(pod(text), Err(sentence.to_owned()), "{text}");
     }
@@ -68,7 +68,7 @@ fn pods_are_named_together_by_what_keeps_them_running_or_by_labels() {
         group(Some("shop"), labelled("app=web"))
     );
     assert_eq!(end("node/node-a"), Ok(EndName::Node("node-a".to_owned())));
-    let sentence = "no sts is called so; give [NAMESPACE:]statefulset/NAME";
+    let sentence = "invalid statefulset name; give [NAMESPACE:]statefulset/NAME";
     assert_eq!(end("sts/a/b"), Err(sentence.to_owned()));
 }
 
@@ -101,9 +101,9 @@ fn a_service_is_named_with_a_port_or_without() {
         "cart:a b",
         "c:80:1",
     ] {
-        let sentence = "no service is called so; give [NAMESPACE/]NAME[:PORT]";
+        let sentence = "invalid service name; give [NAMESPACE/]NAME[:PORT]";
         assert_eq!(service(text), Err(sentence.to_owned()), "{text}");
-        let sentence = "no service is called so; give [NAMESPACE:]service/NAME[:PORT]";
+        let sentence = "invalid service name; give [NAMESPACE:]service/NAME[:PORT]";
         let text = format!("svc/{}", text.replace("shop/", "/"));
         assert_eq!(end(&text), Err(sentence.to_owned()), "{text}");
     }
@@ -137,14 +137,14 @@ fn a_bad_end_is_refused_with_what_would_do() {
         assert_eq!(
             refusal(text),
             format!(
-                "objects of the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
+                "the kind {kind} cannot be followed; give [NAMESPACE:]pod/NAME, service/NAME, \
                  deployment/NAME, statefulset/NAME, daemonset/NAME, labels such as app=web, \
                  node/NAME, an address or a network"
             )
         );
     }
     for text in ["pod/", ":pod/web", "shop:pod/a/b", "pod/a b"] {
-        let sentence = "no pod is called so; give [NAMESPACE:]pod/NAME";
+        let sentence = "invalid pod name; give [NAMESPACE:]pod/NAME";
         assert_eq!(refusal(text), sentence, "{text}");
     }
     for text in ["0.0.0.0", "::", "127.0.0.1", "::1"] {
@@ -273,10 +273,9 @@ fn an_agent_is_local_in_a_namespace_or_behind_a_command() {
         assert_eq!(
             agent(&format!("node-a={given}")).expect_err("this is no way"),
             format!(
-                "unknown agent type `{given}`; give node-a=pod for a pod on it, \
-                 node-a=local for this machine, node-a=netns:PATH for a network namespace on it, node-a=ssh:HOST for another \
-                 machine, or node-a=exec:COMMAND for a command that runs `tracer agent --stdio` \
-                 there"
+                "unknown agent type `{given}`; give node-a=pod, node-a=local (this machine), \
+                 node-a=netns:PATH (a network namespace here), node-a=ssh:HOST or \
+                 node-a=exec:COMMAND (it runs `tracer agent --stdio` there)"
             )
         );
     }

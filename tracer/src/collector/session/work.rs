@@ -77,7 +77,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError> {
         let node = &self.core.scene().nodes[agent].node;
         (self.notice)(&format!(
-            "{node} is not watched for now, and what passes there is unknown; trying again: {why}"
+            "lost the agent of {node}; packets there are unknown until it is back; trying again: {why}"
         ));
         self.away[agent] = true;
         self.end_streams(agent);
@@ -162,7 +162,7 @@ impl<V: View, N: FnMut(&str)> Work for Session<'_, V, N> {
     fn unreached(&mut self, node: &str, why: &str) {
         if self.unreached.insert(node.to_owned()) {
             (self.notice)(&format!(
-                "{node} cannot be watched yet, and what passes there is not seen; trying again: \
+                "cannot start an agent on {node} yet, so packets there are not seen; trying again: \
                  {why}"
             ));
         }

@@ -210,7 +210,7 @@ async fn hear_nothing(agents: &mut Agents, long: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_whose_node_has_no_end_any_more_leaves_and_comes_back() {
+async fn an_agent_without_an_end_on_its_node_leaves_and_comes_back() {
     let (mut agents, sender, commands) = two_agents();
     let hello = beginning().nodes[0].clone();
     let idle = BTreeSet::from([hello.node.clone()]);

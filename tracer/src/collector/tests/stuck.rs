@@ -396,7 +396,7 @@ async fn goes_on_without(stuck: Stuck, is_unknown: impl Fn(Way) -> bool) {
     assert!(end <= FOLLOW + ENDING + Duration::from_secs(1), "{end:?}");
     assert_eq!(said(&notices, "did not end"), 1, "{notices:?}");
     let passed = usize::from(matches!(stuck, Stuck::Silent | Stuck::Unreporting));
-    assert_eq!(said(&notices, "does not tell"), passed, "{notices:?}");
+    assert_eq!(said(&notices, "stopped reporting"), passed, "{notices:?}");
 
     let mut judged = 0;
     for ((journey, verdict, _), shown) in view.shown.journeys.iter().zip(&view.times) {

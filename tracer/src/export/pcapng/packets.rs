@@ -144,7 +144,7 @@ impl Packets {
         said: &str,
     ) -> io::Result<()> {
         let json = drop_json(scene, drop)?;
-        // As it was where it was seen last.
+        // The frame is the one of the last hop.
         let frame = match journey.steps.last() {
             Some(step) => Frame::of(&journey.packet_at(step), step.ttl, drop.part),
             None => Frame::of(&journey.packet, journey.packet.ttl, drop.part),
@@ -159,7 +159,7 @@ impl Packets {
     }
 }
 
-/// Ends the first comment of a packet that is rebuilt, and of one that is as it was.
+/// The end of the first comment, for a rebuilt packet and for a captured one.
 const REBUILT: &str = " | headers rebuilt";
 const CAPTURED: &str = " | bytes captured";
 

@@ -24,10 +24,10 @@ const COLUMNS: usize = 80;
 /// Plays a scene to the engine, judges each journey and shows it.
 ///
 /// # Panics
-/// If a hop is not accounted for, memory is not bounded by the limits or not
-/// given back in the end, a journey is told of twice, a verdict claims what
-/// nothing speaks for, a view shows what it must not, or a second time it is
-/// all different.
+/// - If the accounting misses a hop, or a journey comes twice.
+/// - If memory exceeds the limits, or stays in use at the end.
+/// - If a verdict has no evidence for its claim, or a view shows what it must not.
+/// - If a second run gives another result.
 pub fn journey(data: &[u8]) {
     let Ok(script) = Script::read(data) else {
         return;

@@ -19,14 +19,14 @@ pub(super) const WAITS: &str = "tracer/waits";
 /// Limit of a Job's life, longer than a follow uses a single pod.
 const LONGEST: Duration = Duration::from_hours(12);
 
-/// What a follow would do to a node, in a sentence.
+/// What a follow would do to a node, in a few sentences.
 #[must_use]
 pub fn about(start: &Start) -> String {
     format!(
-        "{}: a pod in the namespace {NAMESPACE} would look into it until the follow ends, with \
-         the host's network and process ids, the capabilities {}, at most {CPU} CPU and {MEMORY} \
-         of memory, and at most {} events per second; an audit log would show a Job, lists of \
-         pods and an exec",
+        "{}: tracer would create a pod in the namespace {NAMESPACE}, and remove it when the follow \
+         ends. The pod uses the host's network and process ids and the capabilities {}. Limits: \
+         {CPU} CPU, {MEMORY} of memory, {} events per second. An audit log shows a Job, lists of \
+         pods and an exec.",
         start.node,
         capabilities(start).join(", "),
         start.budget

@@ -64,9 +64,9 @@ pub enum PodError {
     #[error("exec into the agent's pod fails: {0}")]
     Exec(ClusterError),
     /// The session's runtime cannot be made.
-    #[error("tracer cannot be put there: {0}")]
+    #[error("cannot copy tracer to the node: {0}")]
     Runtime(std::io::Error),
     /// The session's thread ended before there was a pod.
-    #[error("what answers is no agent: nobody made its pod")]
+    #[error("the peer is not a tracer agent: nobody made its pod")]
     Unmade,
 }

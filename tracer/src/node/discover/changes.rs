@@ -177,7 +177,7 @@ impl Matters {
         let Some(entry) = FdbEntry::parse(message) else {
             return false;
         };
-        let Some(address) = entry.far_end else {
+        let Some(address) = entry.remote else {
             return false;
         };
         if message.first() == Some(&BRIDGE) {
@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn far_ends_of_tunnels_matter_and_what_a_bridge_learns_does_not() {
+    fn remotes_of_tunnels_matter_and_what_a_bridge_learns_does_not() {
         let entry =
-            |far_end: Option<[u8; 4]>| {
+            |remote: Option<[u8; 4]>| {
                 let mut message = NeighbourMessage::default();
                 message.header.family = AddressFamily::Bridge;
                 message.attributes = vec![NeighbourAttribute::LinkLayerAddress(vec![2; 6])];
-                message.attributes.extend(far_end.map(|end| {
+                message.attributes.extend(remote.map(|end| {
                     NeighbourAttribute::Destination(NeighbourAddress::Other(end.to_vec()))
                 }));
                 bytes(&message)

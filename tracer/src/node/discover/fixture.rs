@@ -114,12 +114,12 @@ impl Node {
         self.route(to, &[(device, gateway)], false);
     }
 
-    /// A route out of a tunnel, which gives it its far end.
-    pub(super) fn through(&mut self, to: &str, device: u32, far_end: &str) {
+    /// A route out of a tunnel, which gives it its remote.
+    pub(super) fn through(&mut self, to: &str, device: u32, remote: &str) {
         let hop = Hop {
             device,
             gateway: None,
-            far_end: Some(ip(far_end)),
+            remote: Some(ip(remote)),
         };
         let route = Route::Out {
             hops: vec![hop],
@@ -134,7 +134,7 @@ impl Node {
         let hop = |&(device, gateway): &(u32, Option<&str>)| Hop {
             device,
             gateway: gateway.map(ip),
-            far_end: None,
+            remote: None,
         };
         let route = Route::Out {
             hops: hops.iter().map(hop).collect(),
@@ -160,14 +160,14 @@ impl Node {
         device: u32,
         bridge: Option<u32>,
         mac: Mac,
-        far_end: Option<&str>,
+        remote: Option<&str>,
     ) {
-        let far_end = far_end.map(ip);
+        let remote = remote.map(ip);
         let entry = FdbEntry {
             device,
             bridge,
             mac,
-            far_end,
+            remote,
         };
         self.host.forwarding.push(entry);
     }

@@ -36,7 +36,7 @@ pub(super) struct Link {
     /// Network identifier (VNI) of a Geneve device; `None` if it is set for each packet.
     pub(super) geneve_vni: Option<u32>,
     /// Fixed remote address of a tunnel.
-    pub(super) far_end: Option<IpAddr>,
+    pub(super) remote: Option<IpAddr>,
     /// Whether the namespace of the lower device routes the packets of an ipvlan device.
     pub(super) routed_below: bool,
 }
@@ -102,7 +102,7 @@ impl Link {
 
     /// Reads the options of the kind that the message named before.
     fn read_tunnel(&mut self, options: &[u8]) {
-        let far_end = match self.kind.as_str() {
+        let remote = match self.kind.as_str() {
             "vxlan" => self.read_vxlan(options),
             "geneve" => self.read_geneve(options),
             "ipip" | "sit" | "ip6tnl" => {
@@ -134,7 +134,7 @@ impl Link {
             }
             _ => None,
         };
-        self.far_end = far_end.filter(|end: &IpAddr| !end.is_unspecified() && !end.is_multicast());
+        self.remote = remote.filter(|end: &IpAddr| !end.is_unspecified() && !end.is_multicast());
     }
 
     fn read_vxlan(&mut self, options: &[u8]) -> Option<IpAddr> {
@@ -143,34 +143,34 @@ impl Link {
             port: 0,
             local: None,
         };
-        let mut far_end = None;
+        let mut remote = None;
         for option in attributes(options, 0, InfoVxlan::parse) {
             match option {
                 InfoVxlan::Id(vni) => vxlan.vni = vni,
                 InfoVxlan::Port(port) => vxlan.port = port,
                 InfoVxlan::Local(address) => vxlan.local = Some(address.into()),
                 InfoVxlan::Local6(address) => vxlan.local = Some(address.into()),
-                InfoVxlan::Group(address) => far_end = Some(address.into()),
-                InfoVxlan::Group6(address) => far_end = Some(address.into()),
+                InfoVxlan::Group(address) => remote = Some(address.into()),
+                InfoVxlan::Group6(address) => remote = Some(address.into()),
                 _ => {}
             }
         }
         self.vxlan = Some(vxlan);
-        far_end
+        remote
     }
 
     fn read_geneve(&mut self, options: &[u8]) -> Option<IpAddr> {
-        let mut far_end = None;
+        let mut remote = None;
         for option in attributes(options, 0, InfoGeneve::parse) {
             match option {
                 InfoGeneve::Port(port) => self.geneve_port = Some(port),
                 InfoGeneve::Id(vni) => self.geneve_vni = Some(vni).filter(|vni| *vni > 0),
-                InfoGeneve::Remote(address) => far_end = Some(address.into()),
-                InfoGeneve::Remote6(address) => far_end = Some(address.into()),
+                InfoGeneve::Remote(address) => remote = Some(address.into()),
+                InfoGeneve::Remote6(address) => remote = Some(address.into()),
                 _ => {}
             }
         }
-        far_end
+        remote
     }
 
     /// Whether the device is one end of a pair, whose peer can be in a pod.

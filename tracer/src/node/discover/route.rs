@@ -43,7 +43,7 @@ pub(super) struct Hop {
     /// Gateway; `None` if the destination is on the link.
     pub(super) gateway: Option<IpAddr>,
     /// Remote address that the route gives to a tunnel without a fixed one.
-    pub(super) far_end: Option<IpAddr>,
+    pub(super) remote: Option<IpAddr>,
 }
 
 impl Route {
@@ -130,7 +130,7 @@ fn hop(device: Option<u32>, parts: &[RouteAttribute]) -> Option<Hop> {
         RouteAttribute::Encap(options) => Some(options),
         _ => None,
     });
-    let far_end = encapsulation
+    let remote = encapsulation
         .into_iter()
         .flatten()
         .find_map(|option| match option {
@@ -143,7 +143,7 @@ fn hop(device: Option<u32>, parts: &[RouteAttribute]) -> Option<Hop> {
     Some(Hop {
         device,
         gateway,
-        far_end,
+        remote,
     })
 }
 
@@ -196,7 +196,7 @@ mod tests {
         let hop = |device, last| Hop {
             device,
             gateway: Some([192, 0, 2, last].into()),
-            far_end: None,
+            remote: None,
         };
         assert_eq!(
             Route::parse(&chosen, Some(&entry)),
@@ -221,11 +221,11 @@ mod tests {
     }
 
     #[test]
-    fn a_route_may_know_the_far_end_of_its_tunnel() {
+    fn a_route_may_know_the_remote_of_its_tunnel() {
         let id = RouteLwTunnelEncap::Ip(RouteIpTunnel::Id(7));
         let to = RouteIpTunnel::Destination([192, 0, 2, 9].into());
         let to6 = RouteIp6Tunnel::Destination([0x2001, 0xdb8, 0, 0, 0, 0, 0, 9].into());
-        for (kind, to, far_end) in [
+        for (kind, to, remote) in [
             (
                 RouteLwEnCapType::Ip,
                 RouteLwTunnelEncap::Ip(to),
@@ -249,7 +249,7 @@ mod tests {
             let expected = Hop {
                 device: 3,
                 gateway: None,
-                far_end: Some(far_end),
+                remote: Some(remote),
             };
             assert_eq!(hops, [expected]);
         }

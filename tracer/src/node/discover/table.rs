@@ -90,14 +90,14 @@ impl Host {
 
     /// Remote VTEPs to which a VXLAN device sends frames for a MAC address. Without an entry
     /// for it, those of the default entry.
-    pub(super) fn far_ends_of(&self, device: u32, mac: Option<Mac>) -> Vec<IpAddr> {
+    pub(super) fn remotes_of(&self, device: u32, mac: Option<Mac>) -> Vec<IpAddr> {
         let towards = |mac: Mac| {
             let asked = move |entry: &&FdbEntry| entry.device == device && entry.mac == mac;
             let ends = self
                 .forwarding
                 .iter()
                 .filter(asked)
-                .filter_map(|entry| entry.far_end);
+                .filter_map(|entry| entry.remote);
             ends.collect::<Vec<_>>()
         };
         let known = mac.map(towards).unwrap_or_default();
@@ -147,7 +147,7 @@ impl Neighbour {
         let entry = FdbEntry::parse(message)?;
         Some(Self {
             device: entry.device,
-            address: entry.far_end?,
+            address: entry.remote?,
             mac: entry.mac,
         })
     }
@@ -162,19 +162,19 @@ pub(super) struct FdbEntry {
     pub(super) bridge: Option<u32>,
     pub(super) mac: Mac,
     /// Remote VTEP.
-    pub(super) far_end: Option<IpAddr>,
+    pub(super) remote: Option<IpAddr>,
 }
 
 impl FdbEntry {
     pub(super) fn parse(message: &[u8]) -> Option<Self> {
         let header = NeighbourHeader::parse(message).ok()?;
-        let (mut mac, mut bridge, mut far_end) = (None, None, None);
+        let (mut mac, mut bridge, mut remote) = (None, None, None);
         let parse = |nla: &_| NeighbourAttribute::parse_with_param(nla, header.family);
         for attribute in attributes(message, NEIGHBOUR_HEADER, parse) {
             match attribute {
                 NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.try_into().ok(),
                 NeighbourAttribute::Controller(index) => bridge = Some(index),
-                NeighbourAttribute::Destination(address) => far_end = neighbour_ip(&address),
+                NeighbourAttribute::Destination(address) => remote = neighbour_ip(&address),
                 _ => {}
             }
         }
@@ -182,7 +182,7 @@ impl FdbEntry {
             device: header.ifindex,
             bridge,
             mac: mac?,
-            far_end,
+            remote,
         })
     }
 }
@@ -221,8 +221,8 @@ mod tests {
 
     #[test]
     fn reads_forwarding_entries_of_both_families() {
-        for far_end in ["192.0.2.7", "2001:db8::7"] {
-            let octets = match ip(far_end) {
+        for remote in ["192.0.2.7", "2001:db8::7"] {
+            let octets = match ip(remote) {
                 IpAddr::V4(address) => address.octets().to_vec(),
                 IpAddr::V6(address) => address.octets().to_vec(),
             };
@@ -237,7 +237,7 @@ mod tests {
             let entry = FdbEntry::parse(&bytes(&message)).expect("an entry");
             assert_eq!((entry.device, entry.bridge), (4, Some(9)));
             assert_eq!(entry.mac, [2, 0, 0, 0, 0, 1]);
-            assert_eq!(entry.far_end, Some(ip(far_end)));
+            assert_eq!(entry.remote, Some(ip(remote)));
         }
     }
 
@@ -271,19 +271,19 @@ mod tests {
 
     #[test]
     fn unknown_macs_go_where_the_catch_all_entry_says() {
-        let entry = |mac, far_end| FdbEntry {
+        let entry = |mac, remote| FdbEntry {
             device: 5,
             bridge: None,
             mac,
-            far_end: Some(ip(far_end)),
+            remote: Some(ip(remote)),
         };
         let host = Host {
             forwarding: vec![entry([2; 6], "192.0.2.2"), entry([0; 6], "192.0.2.9")],
             ..Host::default()
         };
-        assert_eq!(host.far_ends_of(5, Some([2; 6])), [ip("192.0.2.2")]);
-        assert_eq!(host.far_ends_of(5, Some([4; 6])), [ip("192.0.2.9")]);
-        assert_eq!(host.far_ends_of(5, None), [ip("192.0.2.9")]);
-        assert!(host.far_ends_of(6, None).is_empty());
+        assert_eq!(host.remotes_of(5, Some([2; 6])), [ip("192.0.2.2")]);
+        assert_eq!(host.remotes_of(5, Some([4; 6])), [ip("192.0.2.9")]);
+        assert_eq!(host.remotes_of(5, None), [ip("192.0.2.9")]);
+        assert!(host.remotes_of(6, None).is_empty());
     }
 }

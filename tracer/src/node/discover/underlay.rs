@@ -189,7 +189,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             ));
         }
         let is_outer = !entered.is_empty();
-        let ends = self.far_ends(tunnel, hop, target, is_outer);
+        let ends = self.remotes(tunnel, hop, target, is_outer);
         if ends.is_empty() {
             self.draft.note(format!(
                 "the remote of {} towards {} is not known, so no uplink is observed: give the \
@@ -206,13 +206,7 @@ impl<'b, R: Router> Search<'_, 'b, R> {
 
     /// Outer addresses to which a tunnel may send packets for the remote. `is_outer`: these
     /// packets are another tunnel's.
-    fn far_ends(
-        &mut self,
-        tunnel: &Link,
-        hop: &Hop,
-        target: IpAddr,
-        is_outer: bool,
-    ) -> Vec<IpAddr> {
+    fn remotes(&mut self, tunnel: &Link, hop: &Hop, target: IpAddr, is_outer: bool) -> Vec<IpAddr> {
         let (host, remote) = (self.draft.host, self.remote);
         let next = hop.gateway.unwrap_or(target);
         let usable = |address: &&IpAddr| tunnel.carries_over(**address) && !is_outer;
@@ -222,12 +216,12 @@ impl<'b, R: Router> Search<'_, 'b, R> {
             .filter(usable)
             .copied()
             .collect();
-        let mut ends: Vec<_> = hop.far_end.into_iter().collect();
+        let mut ends: Vec<_> = hop.remote.into_iter().collect();
         if ends.is_empty() {
-            ends = host.far_ends_of(tunnel.index, host.mac_of(hop.device, next));
+            ends = host.remotes_of(tunnel.index, host.mac_of(hop.device, next));
         }
         if ends.is_empty() {
-            ends.extend(tunnel.far_end);
+            ends.extend(tunnel.remote);
         }
         // Tunnels that carry IP packets take the route's gateway, which is the remote node
         // then. For most kinds, that is a guess.

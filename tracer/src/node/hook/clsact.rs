@@ -83,7 +83,7 @@ impl Clsact {
         ifindex: u32,
         direction: Direction,
     ) -> io::Result<()> {
-        let made = match self.discipline(ifindex)?.as_deref() {
+        let made = match self.qdisc(ifindex)?.as_deref() {
             Some(KIND) => self.of_device(ifindex)?.iter().any(Mark::says_made),
             // The filter takes the same place.
             Some(other) => {
@@ -91,7 +91,7 @@ impl Clsact {
                 return Err(io::Error::other(text));
             }
             None => {
-                let add = discipline(ifindex, RouteNetlinkMessage::NewQueueDiscipline);
+                let add = qdisc(ifindex, RouteNetlinkMessage::NewQueueDiscipline);
                 self.netlink
                     .change(&add, NLM_F_CREATE | NLM_F_EXCL)
                     .map_err(|error| lacks(error, "clsact (CONFIG_NET_SCH_INGRESS)"))?;
@@ -143,8 +143,8 @@ impl Clsact {
 
     /// Removes the filters of dead owners in the namespace.
     pub(super) fn remove_leftovers(&mut self) -> Result<(), NodeError> {
-        let disciplines = self.disciplines();
-        let devices = disciplines.map(|found| found.into_iter().map(|one| one.device).collect());
+        let qdiscs = self.qdiscs();
+        let devices = qdiscs.map(|found| found.into_iter().map(|one| one.device).collect());
         devices
             .and_then(|devices| self.remove(devices, |mark| !owner::lives(mark.owner)))
             .map_err(cannot("remove what a killed tracer has left"))
@@ -174,14 +174,14 @@ impl Clsact {
     }
 
     /// Qdiscs in the place of clsact, by device.
-    fn disciplines(&mut self) -> io::Result<Vec<Qdisc>> {
+    fn qdiscs(&mut self) -> io::Result<Vec<Qdisc>> {
         let mut found = self.netlink.dump(&Qdisc::list(), Qdisc::parse)?.items;
         found.retain(|qdisc| !qdisc.is_root);
         Ok(found)
     }
 
-    fn discipline(&mut self, ifindex: u32) -> io::Result<Option<String>> {
-        let mut found = self.disciplines()?.into_iter();
+    fn qdisc(&mut self, ifindex: u32) -> io::Result<Option<String>> {
+        let mut found = self.qdiscs()?.into_iter();
         let here = found.find(|qdisc| qdisc.device == ifindex);
         Ok(here.map(|qdisc| qdisc.kind))
     }
@@ -205,7 +205,7 @@ trait Kernel {
     /// Removes a filter, which may have gone with its interface.
     fn remove(&mut self, place: &Place) -> io::Result<()>;
     /// Removes the qdisc with everything in it; it may have gone with its interface.
-    fn remove_discipline(&mut self, ifindex: u32) -> io::Result<()>;
+    fn remove_qdisc(&mut self, ifindex: u32) -> io::Result<()>;
 }
 
 impl Kernel for Netlink {
@@ -232,8 +232,8 @@ impl Kernel for Netlink {
         gone_is_fine(self.change(&place.remove(), 0))
     }
 
-    fn remove_discipline(&mut self, ifindex: u32) -> io::Result<()> {
-        let remove = discipline(ifindex, RouteNetlinkMessage::DelQueueDiscipline);
+    fn remove_qdisc(&mut self, ifindex: u32) -> io::Result<()> {
+        let remove = qdisc(ifindex, RouteNetlinkMessage::DelQueueDiscipline);
         gone_is_fine(self.change(&remove, 0))
     }
 }
@@ -261,7 +261,7 @@ fn remove(
         kernel.remove(&filter.place)?;
     }
     if alone && removed.iter().any(Mark::says_made) && kernel.is_empty(ifindex)? {
-        kernel.remove_discipline(ifindex)?;
+        kernel.remove_qdisc(ifindex)?;
     }
     Ok(())
 }
@@ -300,7 +300,7 @@ fn lacks(error: io::Error, what: &str) -> io::Error {
 }
 
 /// A message about the clsact of an interface.
-fn discipline(ifindex: u32, kind: impl Fn(TcMessage) -> RouteNetlinkMessage) -> Question {
+fn qdisc(ifindex: u32, kind: impl Fn(TcMessage) -> RouteNetlinkMessage) -> Question {
     let header = TcHeader {
         index: ifindex.cast_signed(),
         parent: TcHandle::CLSACT,
@@ -382,14 +382,14 @@ mod tests {
             Ok(())
         }
 
-        fn remove_discipline(&mut self, _: u32) -> io::Result<()> {
+        fn remove_qdisc(&mut self, _: u32) -> io::Result<()> {
             self.is_removed = true;
             Ok(())
         }
     }
 
     #[test]
-    fn a_discipline_goes_only_if_nobody_has_anything_in_it() {
+    fn a_qdisc_goes_only_if_nobody_has_anything_in_it() {
         const OWN: u64 = 7;
         let mark = |owner, made| Mark { owner, made }.write("tracer_ingress");
         let own = || Filter::named(1, mark(OWN, true));

@@ -182,8 +182,8 @@ impl Search {
         let mut notes: Vec<String> = ports
             .map(|port| {
                 format!(
-                    "a tunnel device has come whose port {port} was not known at the start: packets \
-                     on the uplink that it has wrapped are not recognised; start again to see them"
+                    "a new tunnel device uses UDP port {port}: tracer cannot parse its packets on the \
+                     uplink; restart the command"
                 )
             })
             .collect();

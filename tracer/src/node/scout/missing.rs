@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_to_start_again_whose_collector_goes_along() {
+    fn only_a_collector_that_goes_along_needs_no_restart() {
         for (goes_along, rest) in [(true, "once it is there"), (false, "to follow that one")] {
             let address = IpAddr::from([10, 244, 2, 7]);
             let mut missing = Missing::new(&[(address, "shop/cart".to_owned())], &[]);

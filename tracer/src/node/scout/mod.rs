@@ -103,7 +103,7 @@ pub(super) fn look_again(
     workers: Workers,
 ) -> Option<Scout> {
     let unheard = |source| NodeError::System {
-        what: "hear of changes of the network",
+        what: "subscribe to network changes",
         source,
     };
     let scout = changes
@@ -113,7 +113,7 @@ pub(super) fn look_again(
         Ok(scout) => Some(scout),
         Err(error) => {
             hello.notes.push(format!(
-                "what comes while this runs, pods that restart for one, is not observed: {error}"
+                "tracer cannot notice network changes, so it will not observe restarted pods: {error}"
             ));
             None
         }
@@ -348,7 +348,7 @@ impl Search {
     /// Reads the kernel's messages, and returns whether one of them may matter.
     fn heard(&mut self) -> Result<bool, NodeError> {
         self.changes.read().map_err(|source| NodeError::System {
-            what: "hear of changes of the network",
+            what: "subscribe to network changes",
             source,
         })
     }

@@ -99,7 +99,7 @@ fn pieces_go_on_with_an_agent_that_has_come() {
 }
 
 #[test]
-fn where_the_row_of_an_agent_is_missing_it_has_come_in_the_gap() {
+fn an_agent_whose_row_is_missing_joined_in_the_gap() {
     let files = Files::new();
     let pieces = record(&files, Some(1), "node-new");
     let bytes = std::fs::read(&pieces[1]).expect("a file");

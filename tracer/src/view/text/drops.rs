@@ -96,7 +96,7 @@ impl<W: Write> DropView for Text<W> {
         } else if suspects == 0 {
             flow.words(
                 palette.alarm,
-                "No drop was seen, but not all were looked at.",
+                "No drop was seen, but some drop events were lost.",
             );
         } else {
             let text = format!("{} packet{} dropped", grouped(suspects), plural(suspects));
@@ -214,7 +214,7 @@ fn unseen(tally: &Tally, report: &DropReport) -> [(u64, &'static str); 5] {
             report.counters.get(DropCounter::RateLimited),
             "were over --budget",
         ),
-        (report.missed, "came while another was being handled"),
+        (report.missed, "were missed: the tracepoint was re-entered"),
         (report.malformed, "could not be decoded"),
         (tally.crowded(), "are of too many kinds to list"),
     ]
@@ -235,7 +235,7 @@ fn accounting(flow: &mut Flow, palette: Palette, tally: &Tally, report: &DropRep
     let unscoped = report.counters.get(DropCounter::Unscoped);
     if unscoped > 0 {
         let text = format!(
-            "{} freed in a namespace that could not be told: not shown.",
+            "{} dropped in an unknown network namespace: not shown.",
             grouped(unscoped)
         );
         flow.words(palette.dim, &text);

@@ -130,7 +130,7 @@ fn unanswered_where_one_direction_was_attached_again() {
 }
 
 #[test]
-fn what_passed_a_veth_by_its_later_number_did_not_bypass_it() {
+fn a_packet_at_the_new_point_of_a_recreated_veth_did_not_bypass_it() {
     let mut scene = scene();
     let new = renewed(&mut scene, TO_POD, 6);
     let answered = |point| Journey {

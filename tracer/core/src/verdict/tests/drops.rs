@@ -1,4 +1,4 @@
-//! Drops: whose packet they free, where, and what they decide.
+//! Drops: which packet a drop frees, where, and what verdict follows.
 
 use std::sync::Arc;
 

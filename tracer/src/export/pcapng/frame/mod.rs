@@ -1,17 +1,15 @@
-//! A frame as it was at a hop: as it was captured, or rebuilt from what is known of it.
+//! A frame at a hop: as it was captured, or rebuilt from the packet's known fields.
 //!
-//! Unless it is asked for, no payload leaves a kernel, so a frame ends where its headers do; its length says
-//! how long it was. What an event does not say is filled in so that other programs read
-//! the rest as it was:
+//! Without `--snaplen`, no payload leaves a kernel. A rebuilt frame therefore ends after its headers,
+//! and its original length tells how long it was. An event does not have every field. This module
+//! fills in the others, so that other programs read the known fields as they were:
 //!
-//! - TCP's options but the timestamps, and options of IP: no-operations, as many bytes
-//!   as there were.
-//! - Checksums: right where all that they cover is here. Else that of TCP and UDP is the
-//!   one of the pseudo-header, as a kernel has it before the NIC completes it, and
-//!   that of ICMP is 0; a program that sees the frame is cut off compares neither.
-//! - DSCP, ECN, DF, the flow label, a tunnel's TTL and its UDP source port: 0 (of the
-//!   TTL 64).
-//! - MAC addresses inside a tunnel: those at the journey's nearest overlay device.
+//! - TCP's options except the timestamps, and options of IP: no-operations of the original length.
+//! - Checksums are right if the frame has all bytes that they cover. Otherwise, the checksum of TCP
+//!   and UDP is that of the pseudo-header, as in a kernel before the NIC completes it. That of ICMP
+//!   is 0. A program that sees that the frame is cut off compares neither.
+//! - DSCP, ECN, DF, the flow label, and a tunnel's UDP source port are 0. A tunnel's TTL is 64.
+//! - MAC addresses inside a tunnel are those at the journey's nearest overlay device.
 
 mod ip;
 mod transport;

@@ -39,10 +39,10 @@ pub(super) fn tcp(tcp: &Tcp, offset: u32, length: u32) -> Vec<u8> {
     header.to_bytes().to_vec()
 }
 
-/// What is known of what a packet carries.
+/// The known bytes of a packet's transport header and payload.
 pub(super) fn bytes(packet: &Packet) -> Vec<u8> {
     match &packet.transport {
-        // Of a fragment: how long the header is, it does not say.
+        // A fragment does not have its header's length.
         Transport::Tcp(header) => tcp(header, 0, if header.timestamps.is_some() { 32 } else { 20 }),
         Transport::Udp {
             src_port,
@@ -176,11 +176,11 @@ pub(super) fn put_sum(
         sum = sum.add_4bytes(length.to_be_bytes());
     }
     let value = if is_cut {
-        // Not inverted: the rest is to be added.
+        // The sum is not inverted, because the rest is still to be added.
         !sum.ones_complement().to_be()
     } else {
         match sum.add_slice(bytes).ones_complement().to_be() {
-            // Of UDP, 0 says that there is none (RFC 768).
+            // In UDP, 0 means that there is no checksum (RFC 768).
             0 if at == UDP_SUM => u16::MAX,
             value => value,
         }

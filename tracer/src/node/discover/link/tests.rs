@@ -55,7 +55,7 @@ fn reads_a_vxlan_device() {
             local
         })
     );
-    assert_eq!(link.far_end, None, "a multicast group is not a far end");
+    assert_eq!(link.remote, None, "a multicast group is not a remote");
     assert!(link.carries_over([192, 0, 2, 9].into()));
     assert!(!link.carries_over([0u16; 8].into()));
 }
@@ -72,7 +72,7 @@ fn an_ip_tunnel_has_no_mac_and_one_outer_family() {
     );
     assert!(link.is_tunnel() && !link.ether);
     assert_eq!(link.mac, None);
-    assert_eq!(link.far_end, Some([192, 0, 2, 2].into()));
+    assert_eq!(link.remote, Some([192, 0, 2, 2].into()));
     assert!(!link.carries_over([0u16; 8].into()));
 }
 
@@ -88,11 +88,11 @@ fn reads_a_geneve_device() {
         InfoGeneve::Port(6081),
     ]);
     assert!(fixed.is_tunnel() && fixed.ether);
-    assert_eq!(fixed.far_end, Some([192, 0, 2, 2].into()));
+    assert_eq!(fixed.remote, Some([192, 0, 2, 2].into()));
     assert_eq!(fixed.geneve_port, Some(6081));
 
     let any = of(vec![InfoGeneve::Port(7777), InfoGeneve::CollectMetadata]);
-    assert_eq!((any.far_end, any.geneve_port), (None, Some(7777)));
+    assert_eq!((any.remote, any.geneve_port), (None, Some(7777)));
     assert!(any.carries_over([192, 0, 2, 2].into()) && any.carries_over([0u16; 8].into()));
 }
 
@@ -149,7 +149,7 @@ fn reads_gre_and_ip_tunnels_of_either_version() {
         } else {
             (v6.into(), v4.into())
         };
-        assert_eq!(link.far_end, Some(own), "{kind}");
+        assert_eq!(link.remote, Some(own), "{kind}");
         assert!(
             link.carries_over(own) && !link.carries_over(other),
             "{kind}"

@@ -22,7 +22,7 @@ fn flannel_between_nodes() {
 }
 
 #[test]
-fn a_missing_or_wrong_far_end_is_said_and_both_ways_are_observed() {
+fn a_missing_or_wrong_remote_is_said_and_both_ways_are_observed() {
     let mut node = Node::flannel();
     node.link(3, "", None);
     node.out("192.0.2.99", 3, None);
@@ -79,7 +79,7 @@ fn routes_without_a_tunnel_go_to_the_uplinks() {
 }
 
 #[test]
-fn ip_tunnels_take_the_gateway_or_the_fixed_far_end() {
+fn ip_tunnels_take_the_gateway_or_the_fixed_remote() {
     let mut node = Node::flannel();
     node.link(TUNNEL, "ipip", None);
     node.host.forwarding.retain(|entry| entry.bridge.is_some());
@@ -91,7 +91,7 @@ fn ip_tunnels_take_the_gateway_or_the_fixed_far_end() {
         assert!(plan.notes.is_empty(), "{:?}", plan.notes);
     }
     node.out("10.2.0.7", TUNNEL, None);
-    node.link(TUNNEL, "ipip", None).far_end = Some(ip("192.0.2.2"));
+    node.link(TUNNEL, "ipip", None).remote = Some(ip("192.0.2.2"));
     assert_eq!(found(&node.towards("10.2.0.7", &[])), pod_side_and(&rest));
 }
 
@@ -120,9 +120,9 @@ fn tunnels_of_every_kind_are_found_by_the_route() {
             "sit" => "::192.0.2.2",
             _ => outer,
         };
-        // With a far end of its own; with that of the route; with neither, but known addresses of
+        // With a remote of its own; with that of the route; with neither, but known addresses of
         // the other node: a tunnel that a program or a switch gives packets to.
-        node.link(TUNNEL, kind, None).far_end = Some(ip(outer));
+        node.link(TUNNEL, kind, None).remote = Some(ip(outer));
         node.out("10.2.0.7", TUNNEL, None);
         let fixed = node.towards("10.2.0.7", &[]);
         node.link(TUNNEL, kind, None);
@@ -179,7 +179,7 @@ fn an_opaque_tunnel_is_said_to_be_one() {
             note.contains(&format!("cannot decode the tunnel if7 ({kind})")),
             "{note}"
         );
-        // Its far end is nothing that routes tell.
+        // Its remote is nothing that routes tell.
         let unknown = node.towards("10.2.0.7", &[]);
         assert_eq!(found(&unknown), pod_side_and(&rest[..1]));
         assert!(

@@ -63,7 +63,7 @@ enum What<'a> {
     LastSeen(Sighting<'a>),
     /// The packet has no hop.
     NotSeen,
-    /// The first hop; what came before was not observed.
+    /// The first hop; earlier hops were not observed.
     FirstSeen(Sighting<'a>),
     /// The packet reached a node, and tracer does not see what the node itself does with it.
     NodeUnobserved,

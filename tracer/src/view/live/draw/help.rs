@@ -24,7 +24,7 @@ pub(super) fn lines(width: usize, is_movable: bool) -> Vec<Line<'static>> {
     for (sign, means) in [
         ("✔", "delivered"),
         ("✘", "dropped, refused, lost; or only a part arrived"),
-        ("!", "arrived, but what had to be answered was not"),
+        ("!", "unanswered: arrived, but no answer was seen"),
         ("→", "left towards a place without an agent"),
         ("?", "unknown: the evidence says what was not observed"),
         ("↻", "retransmits what another packet carried"),
