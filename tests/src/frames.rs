@@ -10,6 +10,8 @@ pub const IPV4: u16 = 0x0800;
 pub const ARP: u16 = 0x0806;
 /// EtherType of a VLAN tag.
 pub const VLAN: u16 = 0x8100;
+/// EtherType of the outer one of two VLAN tags (IEEE 802.1ad).
+pub const OUTER_VLAN: u16 = 0x88a8;
 /// EtherType of IPv6.
 pub const IPV6: u16 = 0x86dd;
 /// EtherType of a frame in a tunnel ("Transparent Ethernet Bridging").
@@ -39,7 +41,7 @@ pub fn ethernet(kind: u16, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The bytes after the EtherType [`VLAN`]: tag `id`, then a payload of `kind`.
+/// The bytes after the EtherType [`VLAN`] or [`OUTER_VLAN`]: tag `id`, then a payload of `kind`.
 #[must_use]
 pub fn vlan(id: u16, kind: u16, payload: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes(), &kind.to_be_bytes(), payload].concat()

@@ -318,11 +318,14 @@ pub(crate) fn snaplen() -> u32 {
 }
 
 /// This CPU's memory for a record with captured bytes.
+///
+/// # Safety
+/// No other reference to it lives in this run.
 #[inline(always)]
-pub(crate) fn captured() -> Option<&'static mut Captured> {
+pub(crate) unsafe fn captured() -> Option<&'static mut Captured> {
     let captured = CAPTURED.get_ptr_mut(0)?;
     // SAFETY: the element belongs to this CPU, on which programs of this kind do not
-    // interrupt each other, and no other reference to it lives. Any bytes are a value.
+    // interrupt each other. For this run, see above. Any bytes are a value.
     Some(unsafe { &mut *captured })
 }
 
@@ -425,11 +428,14 @@ pub(crate) fn is_point(slot: u32, ifindex: u32) -> bool {
 }
 
 /// This CPU's cached decision at an index.
+///
+/// # Safety
+/// No other reference to a cached decision lives in this run.
 #[inline(always)]
-pub(crate) fn flow(index: usize) -> Option<&'static mut Flow> {
+pub(crate) unsafe fn flow(index: usize) -> Option<&'static mut Flow> {
     let flows = FLOWS.get_ptr_mut(0)?;
     // SAFETY: the element belongs to this CPU, on which programs of this kind do not
-    // interrupt each other, and no other reference to it lives.
+    // interrupt each other. For this run, see above.
     unsafe { (*flows).flows.get_mut(index) }
 }
 

@@ -126,3 +126,27 @@ fn what_a_killed_one_left_goes_with_the_next_one_and_nothing_else() -> Result<()
     assert_eq!(hooks(&lab.nodes[1].netns, &lab.nodes[1].uplink)?, "");
     Ok(())
 }
+
+/// The kernel removes a qdisc with all its filters, so tracer leaves one that another tool has come
+/// to use.
+#[test]
+fn a_filter_that_another_tool_adds_meanwhile_stays() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let node = &lab.nodes[0];
+    let tracer = follow(&lab)?;
+    // The filter's program, which tc loads, matches no packet. It is of the same kind as tracer's.
+    let add = ["filter", "add", "dev", &node.uplink, "ingress", "prio", "9"];
+    let program = ["protocol", "all", "bpf", "bytecode", "1,6 0 0 0"];
+    let mut tc = node.netns.command("tc");
+    process::run(tc.args(add).args(program), "")?;
+    let during = hooks(&node.netns, &node.uplink)?;
+    assert!(during.contains("pref 9 "), "{during}");
+    let ended = tracer.stop()?;
+    assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+    let after = hooks(&node.netns, &node.uplink)?;
+    assert!(after.contains("qdisc clsact"), "{after}");
+    assert!(after.contains("pref 9 "), "{after}");
+    assert_eq!(attached(&lab)?, [""; 0]);
+    assert_eq!(hooks(&node.netns, &node.overlay)?, "");
+    Ok(())
+}

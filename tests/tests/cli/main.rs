@@ -23,6 +23,10 @@ mod rights;
 mod silence;
 // Arguments that are wrong, or contradict each other.
 mod syntax;
+// Zones of shown times.
+mod times;
+// The log that `-v` adds.
+mod verbose;
 
 use std::process::Command;
 use std::thread;

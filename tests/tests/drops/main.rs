@@ -11,5 +11,7 @@ mod faults;
 mod facts;
 // Pods that restart during a watch.
 mod restarts;
+// Frames whose headers are not read.
+mod unread;
 // Runs the program and reads its lines.
 mod watch;

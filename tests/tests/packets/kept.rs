@@ -1,6 +1,6 @@
 use anyhow::Result;
 use serde_json::{Value, json};
-use tracer_tests::frames::all_kept;
+use tracer_tests::frames::{all_kept, kept};
 
 use crate::stage::Stage;
 
@@ -96,5 +96,21 @@ fn frames_as_networks_hold_them() -> Result<()> {
             assert_eq!(journey["hops"][0]["src_mac"], "00:00:00:00:00:00");
         }
     }
+    Ok(())
+}
+
+/// No protocol takes the frames at the second node, so the kernel drops them. Their bytes read like
+/// an IPv4 header between strangers, which would be a miss.
+#[test]
+fn mpls_is_dropped_without_a_guess() -> Result<()> {
+    const FRAMES: u64 = 100;
+    let stage = Stage::new()?;
+    let frame = kept("mpls-drop-decoded-as-ip");
+    let seen = stage.watch(&[], || {
+        (0..FRAMES).try_for_each(|_| stage.wire.send(&frame))
+    })?;
+    assert_eq!(seen.unparsed, FRAMES);
+    assert!(seen.unparsed_drops >= FRAMES, "{seen:#?}");
+    assert_eq!(seen.journeys, [Value::Null; 0]);
     Ok(())
 }

@@ -36,6 +36,8 @@ pub(crate) struct Stage {
 pub(crate) struct Seen {
     /// Runs of its programs that could not parse headers.
     pub(crate) unparsed: u64,
+    /// Runs of the drop program that could not parse headers.
+    pub(crate) unparsed_drops: u64,
     /// Events that the program could not decode.
     pub(crate) malformed: u64,
     /// The journeys of the frames, and of no other packets.
@@ -147,6 +149,7 @@ pub(crate) fn seen(ended: Finished) -> Result<Seen> {
     let number = |value: &Value| value.as_u64().with_context(|| accounting.to_string());
     Ok(Seen {
         unparsed: number(&accounting["packets"]["unparsed"])?,
+        unparsed_drops: number(&accounting["drops"]["unparsed"])?,
         malformed: number(&accounting["malformed"])?,
         journeys: ended.journeys.into_iter().filter(is_of_frame).collect(),
     })

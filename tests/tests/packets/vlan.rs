@@ -1,5 +1,5 @@
 use anyhow::Result;
-use tracer_tests::frames::{IPV4, VLAN, vlan};
+use tracer_tests::frames::{IPV4, OUTER_VLAN, VLAN, vlan};
 
 use crate::case::Case;
 use crate::stage::Stage;
@@ -13,13 +13,14 @@ const IN_POD: u64 = 1;
 fn in_the_frame_and_beside_it() -> Result<()> {
     let stage = Stage::new()?;
     let packet = stage.datagram(&[0; 16]);
-    let tagged = |ids: &[u16]| {
+    let tagged_by = |outer: u16, ids: &[u16]| {
         let mut ids = ids.iter().rev();
         let last = ids.next().expect("a tag");
         let innermost = vlan(*last, IPV4, &packet);
         let payload = ids.fold(innermost, |payload, id| vlan(*id, VLAN, &payload));
-        stage.sent_by_pod(VLAN, &payload)
+        stage.sent_by_pod(outer, &payload)
     };
+    let tagged = |ids: &[u16]| tagged_by(VLAN, ids);
     let good = tagged(&[7]);
     let cut = |lengths: std::ops::Range<usize>| lengths.map(|len| good[..len].to_vec());
     let cases = [
@@ -28,8 +29,11 @@ fn in_the_frame_and_beside_it() -> Result<()> {
         // Pod, veth and bridge see the frame. Nothing is in that VLAN, so the packet counts as for
         // another host (net/core/dev.c __netif_receive_skb_core: PACKET_OTHERHOST).
         Case::new("one tag", [tagged(&[7])]).journey(3, "dropped"),
+        Case::new("one outer tag", [tagged_by(OUTER_VLAN, &[7])]).journey(3, "dropped"),
         // The dropped frame begins with the second tag.
         Case::new("two tags", [tagged(&[7, 8])]).journey(3, "dropped"),
+        Case::new("an outer and an inner tag", [tagged_by(OUTER_VLAN, &[7, 8])])
+            .journey(3, "dropped"),
         // After the pod's interface, the frame has one tag less.
         Case::new("three tags", [tagged(&[7, 8, 9])])
             .unparsed(IN_POD)

@@ -9,6 +9,8 @@ mod endings;
 mod anonymous;
 // Captures of tcpdump, made during a follow.
 mod imported;
+// Recordings and objects in pipes.
+mod piped;
 // The replay has the same output as the live follow.
 mod same;
 
@@ -159,7 +161,9 @@ impl Drop for Recorder {
 }
 
 fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    // A recording is no text.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A pod as kubectl names it.

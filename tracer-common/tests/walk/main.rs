@@ -14,7 +14,7 @@ use tracer_common::{
     walk::{quoted, walk},
 };
 use tracer_tests::frames::{
-    ARP, ICMP, ICMPV6, IPV4, IPV6, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,
+    ARP, ICMP, ICMPV6, IPV4, IPV6, OUTER_VLAN, TCP, UDP, VLAN, arp_request, ethernet, icmp, ipv4,
     ipv4_with_options, ipv6, tcp, udp, vlan, vxlan,
 };
 
@@ -119,8 +119,12 @@ fn options_vlan_tags_and_extension_headers() {
     let packet = ipv4_with_options(TCP, A, B, &options, &tcp(1, 2, 3, b""));
     assert_eq!(found(&ethernet(IPV4, &packet)).l4, 14 + 28);
 
-    let tagged = ethernet(VLAN, &vlan(5, VLAN, &vlan(6, IPV4, &packet)));
-    assert_eq!(found(&tagged).l3, 14 + 8);
+    for outer in [VLAN, OUTER_VLAN] {
+        let once = ethernet(outer, &vlan(5, IPV4, &packet));
+        assert_eq!(found(&once).l3, 14 + 4, "{outer:#x}");
+        let twice = ethernet(outer, &vlan(5, VLAN, &vlan(6, IPV4, &packet)));
+        assert_eq!(found(&twice).l3, 14 + 8, "{outer:#x}");
+    }
 
     // Hop-by-hop options of 16 bytes, then destination options of 8.
     let mut extended = vec![60, 1];
@@ -216,12 +220,14 @@ fn broken_headers_are_reported() {
         walk(endless.as_slice(), true, &PORTS),
         Err(Unparsed::TooDeep)
     );
-    let tags = (0..3).fold(Vec::new(), |inner, id| vlan(id, VLAN, &inner));
-    let tagged = ethernet(VLAN, &tags);
-    assert_eq!(
-        walk(tagged.as_slice(), true, &PORTS),
-        Err(Unparsed::TooDeep)
-    );
+    for kind in [VLAN, OUTER_VLAN] {
+        let tags = (0..3).fold(Vec::new(), |inner, id| vlan(id, kind, &inner));
+        let tagged = ethernet(kind, &tags);
+        assert_eq!(
+            walk(tagged.as_slice(), true, &PORTS),
+            Err(Unparsed::TooDeep)
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tracer_common::{
     walk::walk,
 };
 use tracer_tests::frames::{
-    FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, TCP, UDP, VLAN, ethernet, geneve, gre, ipv4,
+    FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, OUTER_VLAN, TCP, UDP, VLAN, ethernet, geneve, gre, ipv4,
     ipv6, tcp, udp, vlan, vxlan,
 };
 
@@ -356,8 +356,10 @@ fn a_tag_hides_no_tunnel_from_a_glance() {
     let frame = wrapped(&inner());
     let tagged = ethernet(VLAN, &vlan(5, IPV4, &frame[14..]));
     assert!(glance_agrees(&tagged, true));
-    let twice = ethernet(VLAN, &vlan(6, VLAN, &tagged[14..]));
-    assert!(!glance_agrees(&twice, true));
+    for outer in [VLAN, OUTER_VLAN] {
+        let twice = ethernet(outer, &vlan(6, VLAN, &tagged[14..]));
+        assert!(!glance_agrees(&twice, true), "{outer:#x}");
+    }
 }
 
 proptest! {
@@ -403,11 +405,11 @@ proptest! {
     fn a_glance_agrees_or_gives_up(
         changes in prop::collection::vec((0_usize..140, any::<u8>()), 0..4),
         tunnels in prop::collection::vec(Into::any(), 0..4),
-        tagged: bool,
+        tag in prop::option::of(prop::sample::select(&[VLAN, OUTER_VLAN])),
     ) {
         let mut frame = in_tunnels(&tunnels);
-        if tagged {
-            frame = ethernet(VLAN, &vlan(5, IPV4, &frame[14..]));
+        if let Some(tag) = tag {
+            frame = ethernet(tag, &vlan(5, IPV4, &frame[14..]));
         }
         for (at, value) in changes {
             if let Some(byte) = frame.get_mut(at) {

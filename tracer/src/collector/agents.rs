@@ -19,7 +19,7 @@ use tracer_core::{
     model::Hello,
     request::{Command, Commander, Look, Start},
 };
-use tracing::{debug, info};
+use tracing::info;
 
 pub(crate) use self::begin::Begun;
 use self::{join::Joining, leave::Stay};
@@ -387,9 +387,9 @@ fn log(hello: &Hello) {
     let (points, streams) = (hello.points.len(), hello.streams);
     info!("{}: {points} points in {streams} streams", hello.node);
     for point in &hello.points {
-        debug!(
-            "{}: {} {} {:?} by {}: {}",
-            hello.node, point.netns, point.interface, point.direction, point.hook, point.why
+        info!(
+            "{}: {} {} by {} in {}: {}",
+            hello.node, point.interface, point.direction, point.hook, point.netns, point.why
         );
     }
 }
