@@ -32,8 +32,11 @@ fn in_the_frame_and_beside_it() -> Result<()> {
         Case::new("one outer tag", [tagged_by(OUTER_VLAN, &[7])]).journey(3, "dropped"),
         // The dropped frame begins with the second tag.
         Case::new("two tags", [tagged(&[7, 8])]).journey(3, "dropped"),
-        Case::new("an outer and an inner tag", [tagged_by(OUTER_VLAN, &[7, 8])])
-            .journey(3, "dropped"),
+        Case::new(
+            "an outer and an inner tag",
+            [tagged_by(OUTER_VLAN, &[7, 8])],
+        )
+        .journey(3, "dropped"),
         // After the pod's interface, the frame has one tag less.
         Case::new("three tags", [tagged(&[7, 8, 9])])
             .unparsed(IN_POD)

@@ -100,7 +100,10 @@ fn objects_come_from_standard_input() -> Result<()> {
     args.push("--inventory");
     let by_name = objects.to_str().context("a path")?;
     let read = piped(&[&args[..], &["-"]].concat(), &objects)?;
-    ensure!(read == printed(&[&args[..], &[by_name]].concat())?, "{read}");
+    ensure!(
+        read == printed(&[&args[..], &[by_name]].concat())?,
+        "{read}"
+    );
     assert!(read.contains(&lab.pods[1].veth), "{read}");
     Ok(())
 }

@@ -7,8 +7,8 @@ use tracer_common::{
     walk::walk,
 };
 use tracer_tests::frames::{
-    FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, OUTER_VLAN, TCP, UDP, VLAN, ethernet, geneve, gre, ipv4,
-    ipv6, tcp, udp, vlan, vxlan,
+    FRAME, GRE, IPV4, IPV4_IN_IP, IPV6, IPV6_IN_IP, OUTER_VLAN, TCP, UDP, VLAN, ethernet, geneve,
+    gre, ipv4, ipv6, tcp, udp, vlan, vxlan,
 };
 
 use crate::{A, A6, B, B6, NODE_A, NODE_B, PORTS, found, glance_agrees, inner, wrapped};
