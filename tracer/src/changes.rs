@@ -53,12 +53,12 @@ pub(crate) async fn send(
         let update = match heard {
             Heard::Changed => changed(&mut watch).await,
             Heard::Lost(why) => Update::notice(format!(
-                "the cluster does not tell of changes for now, so names and addresses are \
-                 those that were known last; trying again: {why}"
+                "cannot watch the cluster, so tracer keeps the last known names and addresses; \
+                 trying again: {why}"
             )),
-            Heard::Back => Update::notice("the cluster tells of changes again".to_owned()),
+            Heard::Back => Update::notice("watching the cluster again".to_owned()),
             Heard::Refused(why) => Update::notice(format!(
-                "some changes in the cluster are not noticed, so names and addresses may be \
+                "tracer cannot notice some changes in the cluster, so names and addresses may be \
                  outdated: {why}"
             )),
         };

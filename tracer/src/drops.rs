@@ -182,7 +182,7 @@ impl<V: DropView> Work for Watching<'_, V> {
     fn gone(&mut self, agent: usize, why: &str) -> Result<(), SessionError> {
         let node = &self.scene.nodes[agent].node;
         tell(&format!(
-            "drops on {node} are not seen for now; trying again: {why}"
+            "lost the agent of {node}, so drops there are not seen; trying again: {why}"
         ));
         Ok(())
     }
