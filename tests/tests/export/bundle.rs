@@ -236,7 +236,7 @@ fn what_will_not_do_is_told_and_leaves_nothing() -> Result<()> {
     fs::write(path("bad.arrows"), damaged)?;
     fs::write(path("out"), "yesterday's")?;
     let (out, bad) = (path("out"), path("bad.arrows"));
-    let attach = format!("{bad}: ");
+    let attach = format!("{bad} is damaged");
     let (one, other) = (fixture("clean-first-node"), fixture("clean-second-node"));
     for (args, code, told) in [
         (&[&*one][..], 2, "--output <OUT>"),
