@@ -35,6 +35,7 @@ pub mod inventory;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod node;
+mod pauses;
 pub mod playback;
 pub mod replay;
 pub mod schema;

@@ -24,7 +24,10 @@ use tracing::info;
 pub(crate) use self::begin::Begun;
 use self::{join::Joining, leave::Stay};
 use super::{SessionError, Update};
-use crate::link::{Link, LinkError, Place};
+use crate::{
+    link::{Link, LinkError, Place},
+    pauses::Pauses,
+};
 
 /// How long all agents together may take to end.
 pub(super) const ENDING: Duration = Duration::from_secs(10);
@@ -70,8 +73,8 @@ struct Agent {
     epoch: Epoch,
     /// Whether a note said that the agent has too many points.
     crowded: bool,
-    /// How long to wait before the next attempt to reach the agent.
-    pause: Duration,
+    /// How long to wait before the next attempts to reach the agent.
+    pauses: Pauses,
     /// Time when the agent was last reached.
     reached: Instant,
 }
@@ -333,7 +336,7 @@ impl Agent {
             stay: Stay::default(),
             watermark: 0,
             epoch: Epoch::default(),
-            pause: PAUSE,
+            pauses: Pauses::new(PAUSE, LONGEST_PAUSE),
             reached: Instant::now(),
         }
     }

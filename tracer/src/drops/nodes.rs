@@ -15,6 +15,7 @@ use tracing::info;
 use crate::{
     cluster::{Known, Subject, Watch},
     inventory::Inventory,
+    pauses::Pauses,
 };
 
 /// The most nodes with watches of their own. Of more nodes, one watch tells with those of the whole
@@ -48,8 +49,8 @@ pub(super) struct Nodes {
 /// The next read of a node.
 struct Try {
     at: Instant,
-    /// The pause before it.
-    pause: Duration,
+    /// The pauses after it.
+    pauses: Pauses,
 }
 
 impl Nodes {
@@ -185,9 +186,9 @@ impl Nodes {
 
     fn read_later(&mut self, name: String) {
         let last = self.tries.get(&name);
-        let pause = last.map_or(PAUSE, |last| (last.pause * 2).min(LONGEST_PAUSE));
-        let at = Instant::now() + pause;
-        self.tries.insert(name, Try { at, pause });
+        let mut pauses = last.map_or(Pauses::new(PAUSE, LONGEST_PAUSE), |last| last.pauses);
+        let at = Instant::now() + pauses.grow();
+        self.tries.insert(name, Try { at, pauses });
     }
 }
 

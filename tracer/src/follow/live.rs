@@ -21,6 +21,7 @@ use crate::{
     cluster::{Cluster, ClusterError, Known, Leading, Pods, Subject, Wanted, Watch},
     collector::Update,
     link::Place,
+    pauses::Pauses,
     store::unwatched_end,
 };
 
@@ -234,12 +235,11 @@ async fn read_at_last<T>(
     mut read: impl AsyncFnMut() -> Result<T, ClusterError>,
     mut failed: impl AsyncFnMut(&ClusterError) -> bool,
 ) -> Result<T, ClusterError> {
-    let mut pause = PAUSE;
+    let mut pauses = Pauses::new(PAUSE, LONGEST_PAUSE);
     loop {
         match read().await {
             Err(error) if error.may_pass() && failed(&error).await => {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                sleep(pauses.grow()).await;
             }
             read => return read,
         }

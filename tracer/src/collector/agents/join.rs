@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock::agent_now,
     link::{Link, Needed, Place},
+    pauses::Pauses,
 };
 
 /// The longest pause before another try. A node may take no agents at all, and each try makes and
@@ -25,8 +26,8 @@ pub(in crate::collector) const LONGEST: Duration = Duration::from_mins(5);
 pub(super) struct Joining {
     /// The place and the present task of the agent.
     start: (Place, Start),
-    /// How long to wait before the next try.
-    pause: Duration,
+    /// How long to wait before the next tries.
+    pauses: Pauses,
     /// Whether nobody tries, because the node has no end now.
     rests: bool,
 }
@@ -36,7 +37,7 @@ impl Joining {
     pub(super) const fn new(start: (Place, Start)) -> Self {
         Self {
             start,
-            pause: PAUSE,
+            pauses: Pauses::new(PAUSE, LONGEST),
             rests: false,
         }
     }
@@ -83,8 +84,7 @@ impl Agents {
             let (place, start) = &joining.start;
             // The user knows what the agent waits for.
             let start = (place.quiet(), start.clone());
-            let pause = joining.pause;
-            joining.pause = (pause * 2).min(LONGEST);
+            let pause = joining.pauses.grow();
             self.try_to_join(start, pause);
         }
     }
@@ -95,7 +95,7 @@ impl Agents {
         for (node, joining) in &mut self.joining {
             if joining.rests && !self.idle.contains(node) {
                 joining.rests = false;
-                joining.pause = PAUSE;
+                joining.pauses.reset();
                 starts.push(joining.start.clone());
             }
         }

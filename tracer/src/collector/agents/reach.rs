@@ -13,7 +13,7 @@ use tracer_core::{
 };
 use tracing::info;
 
-use super::{ALONE, Agents, Heard, LONGEST_PAUSE, PAUSE, Sent, leave::Stay};
+use super::{ALONE, Agents, Heard, LONGEST_PAUSE, Sent, leave::Stay};
 use crate::{
     clock::agent_now,
     collector::SessionError,
@@ -38,7 +38,7 @@ impl Agents {
         let was_running = std::mem::replace(&mut agent.running, false);
         // An agent that comes and goes keeps its long pause.
         if was_running && agent.reached.elapsed() > LONGEST_PAUSE {
-            agent.pause = PAUSE;
+            agent.pauses.reset();
         }
         let again = agent.again.clone();
         self.alone = match self.agents.iter().any(|agent| agent.running) {
@@ -55,9 +55,7 @@ impl Agents {
             });
         };
         let why = error.map_or_else(|| "it ended".to_owned(), |error| error.to_string());
-        let agent = &mut self.agents[index];
-        let pause = agent.pause;
-        agent.pause = (pause * 2).min(LONGEST_PAUSE);
+        let pause = self.agents[index].pauses.grow();
         self.reach_again(index, again, pause);
         Ok(if is_returning {
             Some(Heard::Unreached(node, why))
