@@ -5,59 +5,67 @@ use std::time::Duration;
 use tracer_common::config::Load;
 use tracer_core::{
     journey::{ComparedClock, Crossings},
-    model::Hello,
+    model::{Hello, skew},
 };
 
 use super::{
     ImportError,
     capture::{Captured, Input, Item},
-    convert::{Seen, seen},
+    convert::{Frame, frame},
     points::Layout,
     survey::Survey,
 };
 use crate::inventory::list;
 
-/// Compares the clocks of all nodes, and shifts each to that of its reference node. Returns
-/// whether all nodes have one time then, and what the user has to know, one sentence each.
+/// What is known of the clocks of all nodes.
+#[derive(Default)]
+pub(super) struct Clocks {
+    /// How far they may differ, ns.
+    pub(super) skew: i64,
+    /// What the user has to know, one sentence each.
+    pub(super) sentences: Vec<String>,
+}
+
+/// Compares the clocks of all nodes, and shifts each to that of its reference node.
 pub(super) fn compare(
     inputs: &[Input],
     surveys: &[Survey],
     layout: &mut Layout,
     load: &Load,
     hold: Duration,
-) -> Result<(bool, Vec<String>), ImportError> {
+) -> Result<Clocks, ImportError> {
     if layout.nodes.len() < 2 {
-        return Ok((true, Vec::new()));
+        return Ok(Clocks::default());
     }
     let clocks = crossings(inputs, surveys, layout, load)?.clocks(layout.nodes.len());
-    let mut told = Vec::new();
+    let mut sentences = Vec::new();
     for (node, clock) in clocks.iter().enumerate() {
         if let Some(clock) = clock.filter(|clock| clock.reference != node) {
-            told.push(sentence(&layout.nodes, node, &clock));
+            sentences.push(sentence(&layout.nodes, node, &clock));
             let hello = &mut layout.nodes[node];
             hello.realtime_offset = -clock.ahead;
             hello.clock_bound = clock.bound;
         }
     }
-    let reference = clocks[0].map(|clock| clock.reference);
-    let is_one = |clock: &Option<ComparedClock>| clock.map(|clock| clock.reference) == reference;
-    let is_compared = reference.is_some() && clocks.iter().all(is_one);
-    if !is_compared {
-        let others = layout.nodes.iter().zip(&clocks);
-        let others = others.filter(|(_, clock)| !is_one(clock) || clock.is_none());
-        let others: Vec<&str> = others.map(|(hello, _)| &*hello.node).collect();
-        told.push(format!(
-            "no packets in both directions compare the clock of {} with that of {}: import assumes \
-             that they agree within {hold:?}",
-            list(&others, "or"),
-            if reference.is_some() {
-                &*layout.nodes[0].node
-            } else {
-                "another node"
-            },
-        ));
+    // All clocks that are compared with the first node's have that node as their reference.
+    let is_compared = |clock: &Option<ComparedClock>| clock.is_some_and(|it| it.reference == 0);
+    let others = layout.nodes.iter().zip(&clocks);
+    let others = others.filter(|(_, clock)| !is_compared(clock));
+    let others: Vec<&str> = others.map(|(hello, _)| &*hello.node).collect();
+    if others.is_empty() {
+        let skew = skew(&layout.nodes);
+        return Ok(Clocks { skew, sentences });
     }
-    Ok((is_compared, told))
+    let first = clocks[0].map_or("another node", |_| &*layout.nodes[0].node);
+    sentences.push(format!(
+        "no packets in both directions compare the clock of {} with that of {first}: import assumes \
+         that they agree within {hold:?}",
+        list(&others, "or")
+    ));
+    // Clocks that nothing compared may differ as those of separate recordings do. Hops that differ
+    // by more are not joined.
+    let skew = i64::try_from(hold.as_nanos()).unwrap_or(i64::MAX);
+    Ok(Clocks { skew, sentences })
 }
 
 /// Reads the packets of all files.
@@ -73,7 +81,7 @@ fn crossings(
         let mut packet = Captured::default();
         while let Some(item) = capture.next(&mut packet) {
             let Item::Packet = item else { continue };
-            let Some((key, Seen::Hop(hop, told))) = seen(survey, &packet, load) else {
+            let Some((key, Frame::Hop(hop, told))) = frame(survey, &packet, load) else {
                 continue;
             };
             let Some(route) = layout.routes.get(&(file, key)) else {

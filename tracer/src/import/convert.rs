@@ -50,7 +50,7 @@ pub(super) struct Rest {
 }
 
 /// A packet of a capture.
-pub(super) enum Seen {
+pub(super) enum Frame {
     /// Its hop, without a point and an sk_buff, and the direction, if the capture has it.
     Hop(Box<Hop>, Option<Direction>),
     /// It is neither IP nor ARP.
@@ -128,19 +128,19 @@ pub(super) fn convert(
 
 /// The place of a packet in its file, and what the packet is. `None` for an interface that the
 /// survey did not see, because the file has grown since.
-pub(super) fn seen(
+pub(super) fn frame(
     survey: &Survey,
     packet: &Captured,
     load: &Load,
-) -> Option<((usize, Option<u32>), Seen)> {
+) -> Option<((usize, Option<u32>), Frame)> {
     let interface = survey.interfaces.get(packet.interface)?;
     let link = Link::of(interface.link)?;
     let key = (packet.interface, link.index(&packet.data));
     let Ok(read) = link::read(link, packet, load) else {
-        return Some((key, Seen::Unparsed));
+        return Some((key, Frame::Unparsed));
     };
     let Some(event) = read.event else {
-        return Some((key, Seen::Other));
+        return Some((key, Frame::Other));
     };
     let event = HopEvent {
         time: packet.time,
@@ -148,10 +148,10 @@ pub(super) fn seen(
         ..event
     };
     let Ok(mut hop) = hop_at(&event, 0) else {
-        return Some((key, Seen::Unparsed));
+        return Some((key, Frame::Unparsed));
     };
     hop.src_mac = hop.src_mac.or(read.sender);
-    Some((key, Seen::Hop(Box::new(hop), read.direction)))
+    Some((key, Frame::Hop(Box::new(hop), read.direction)))
 }
 
 /// The source with the earliest next packet, and that packet's time, Unix time, ns.
@@ -235,14 +235,14 @@ impl Source<'_> {
 
     /// Takes the next packet.
     fn take(&mut self, load: &Load, buffers: &mut [u64], rest: &mut Rest) {
-        let Some((key, seen)) = seen(self.survey, &self.packet, load) else {
+        let Some((key, frame)) = frame(self.survey, &self.packet, load) else {
             return;
         };
         let Some(stream) = self.streams.get_mut(&key) else {
             return;
         };
-        match seen {
-            Seen::Hop(mut hop, told) => {
+        match frame {
+            Frame::Hop(mut hop, told) => {
                 // Each packet has its own sk_buff address, because a capture does not have
                 // them.
                 let buffer = &mut buffers[stream.route.node];
@@ -253,11 +253,11 @@ impl Source<'_> {
                 stream.count(direction, Counter::Emitted);
                 stream.hops.push(*hop);
             }
-            Seen::Other => {
+            Frame::Other => {
                 rest.others += 1;
                 stream.count(Direction::Ingress, Counter::Miss);
             }
-            Seen::Unparsed => {
+            Frame::Unparsed => {
                 rest.unparsed += 1;
                 stream.count(Direction::Ingress, Counter::Unparsed);
             }

@@ -36,11 +36,11 @@ use tracer_common::{
     config::{Load, PORTS, TunnelPorts},
     hash::Key,
 };
-use tracer_core::{collect::Beginning, journey::Limits, model::skew};
+use tracer_core::{collect::Beginning, journey::Limits};
 
 use self::{
     capture::Input,
-    clocks::compare,
+    clocks::{Clocks, compare},
     convert::{Rest, convert},
     error::ImportError,
     points::Layout,
@@ -135,7 +135,7 @@ fn captures(
         ..Load::default()
     };
     load.ports = ports(&args.vxlan_ports)?;
-    let (is_compared, sentences) = compare(inputs, surveys, &mut layout, &load, args.hold)?;
+    let clocks = compare(inputs, surveys, &mut layout, &load, args.hold)?;
     let spots = layout.routes.iter().map(|((file, key), route)| {
         let offset = layout.nodes[route.node].realtime_offset;
         let spot = &surveys[*file].spots[key];
@@ -153,20 +153,11 @@ fn captures(
         return Ok(Outcome::NothingMatched);
     };
     let mut writer = Writer::create_whole(&args.output)?;
-    for sentence in &sentences {
+    for sentence in &clocks.sentences {
         tell(sentence);
     }
-    let mut beginning = beginning(args, surveys, &layout, inventory, first);
-    beginning.warnings.extend(sentences);
-    // Clocks that nothing compared may differ as those of separate recordings do. Hops that differ
-    // by more are not joined.
-    beginning.skew = if is_compared {
-        skew(&layout.nodes)
-    } else {
-        beginning.limits.hold
-    };
-    beginning.limits.hold = beginning.limits.hold.saturating_add(beginning.skew);
-    let skew = beginning.skew;
+    let skew = clocks.skew;
+    let beginning = beginning(args, surveys, &layout, inventory, (clocks, first));
     writer.begin(Head::new(beginning, Vec::new(), Some(load.key)))?;
     // All points count as observed before the first packet, by every clock. A stream itself
     // says what its capture may have missed.
@@ -203,7 +194,7 @@ fn beginning(
     surveys: &[Survey],
     layout: &Layout,
     inventory: Option<&Inventory>,
-    first: i64,
+    (clocks, first): (Clocks, i64),
 ) -> Beginning {
     let hold = i64::try_from(args.hold.as_nanos()).unwrap_or(i64::MAX);
     let mut warnings: Vec<String> = inventory.and_then(Inventory::warning).into_iter().collect();
@@ -214,6 +205,7 @@ fn beginning(
                 .to_owned(),
         );
     }
+    warnings.extend(clocks.sentences);
     let names: Vec<&str> = surveys.iter().map(|survey| &*survey.name).collect();
     Beginning {
         nodes: layout.nodes.clone(),
@@ -221,14 +213,14 @@ fn beginning(
         sources: Vec::new(),
         asked: Vec::new(),
         limits: Limits {
-            hold,
+            hold: hold.saturating_add(clocks.skew),
             ..Limits::default()
         },
         count: None,
         time: first,
         follow: format!("all packets captured in {}", list(&names, "and")),
         warnings,
-        skew: 0,
+        skew: clocks.skew,
     }
 }
 
