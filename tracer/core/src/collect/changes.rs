@@ -68,8 +68,6 @@ impl Core {
         // The new node's clock may differ by more than the clocks of the other nodes.
         let more = skew(&self.scene.nodes).saturating_sub(self.skew).max(0);
         self.skew += more;
-        self.hold += more;
-        self.settle += more;
         self.engine.wait_longer(more);
         self.ledger.allow_for(self.skew);
         put_off(&mut self.scene.nodes[agent], self.skew, 0, 0);

@@ -73,8 +73,6 @@ pub struct Core {
     sums: Sums,
     /// Number of judged journeys that were handed to the view.
     judged: u64,
-    pub(super) hold: i64,
-    pub(super) settle: i64,
     /// How far the clocks of nodes may differ, ns.
     pub(super) skew: i64,
     /// The time up to which all nodes are observed, Unix time, ns.
@@ -130,8 +128,6 @@ impl Core {
                 sources,
                 asked,
             },
-            hold: limits.hold,
-            settle: limits.settle,
             skew,
             observed: i64::MAX,
             count,
@@ -292,7 +288,7 @@ impl Core {
         reader: &mut Reader<'_, V>,
     ) -> io::Result<()> {
         // Nodes were not observed for the whole hold time, so silence is no evidence.
-        let waited = journey.last().saturating_add(self.hold);
+        let waited = journey.last().saturating_add(self.engine.limits().hold);
         if journey.closed == Closed::Silence && waited > self.observed {
             journey.closed = Closed::End;
         }
@@ -307,8 +303,7 @@ impl Core {
         let witness = Witness {
             ledger: &self.ledger,
             legs: &self.legs,
-            hold: self.hold,
-            settle: self.settle,
+            limits: self.engine.limits(),
         };
         let (verdict, parts) = judge(&self.scene, &journey, &witness);
         if !journey.packet.is_neighbour() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{ledger::Ledger, legs::Legs};
 use crate::{
-    journey::Step,
+    journey::{Limits, Step},
     verdict::{Circumstances, Pattern, Rises, Silence, Sort, Where},
 };
 
@@ -12,10 +12,8 @@ use crate::{
 pub(super) struct Witness<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) legs: &'a Legs,
-    /// How long the engine waits after a journey's last hop or drop, ns.
-    pub(super) hold: i64,
-    /// How long it waits after the last event of a journey whose fate is known, ns.
-    pub(super) settle: i64,
+    /// How long the engine waits for a journey's next event.
+    pub(super) limits: Limits,
 }
 
 impl Circumstances for Witness<'_> {
@@ -40,11 +38,11 @@ impl Circumstances for Witness<'_> {
     }
 
     fn hold(&self) -> Duration {
-        Duration::from_nanos(self.hold.unsigned_abs())
+        Duration::from_nanos(self.limits.hold.unsigned_abs())
     }
 
     fn settle(&self) -> Duration {
-        Duration::from_nanos(self.settle.unsigned_abs())
+        Duration::from_nanos(self.limits.settle.unsigned_abs())
     }
 
     fn packets(&self, node: usize, point: usize, last: i64) -> Option<u64> {

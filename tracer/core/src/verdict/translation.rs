@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Evidence, Kind, Outcome, Verdict, case::Case, fates::HOST};
 use crate::{
     journey::Translated,
-    model::{Cause, Direction, Ends, OwnerKind, Role},
+    model::{Cause, Direction, Ends, OwnerKind, Point, Role},
 };
 
 /// Adds what a translation, or the lack of one, says about why the packet did not arrive.
@@ -76,21 +76,27 @@ pub(super) fn proxied(case: &Case<'_>) -> Option<Outcome> {
     })
 }
 
+/// Whether packets at the point go to a pod.
+fn hands_to_pod(point: &Point) -> bool {
+    matches!(
+        (point.role, point.direction),
+        (Role::Veth, Direction::Egress) | (Role::Pod, Direction::Ingress)
+    )
+}
+
 /// Evidence that the pod's own rules give a packet to another port of the pod.
 pub(super) fn redirected(case: &Case<'_>) -> Option<Evidence> {
     let (scene, journey) = (case.scene, case.journey);
     let way = journey.translated.as_deref()?;
     let last = journey.steps.last()?;
-    let (ends, point) = (journey.ends_at(last)?, scene.point(last));
-    let is_pod = matches!(
-        (point.role, point.direction),
-        (Role::Veth, Direction::Egress) | (Role::Pod, Direction::Ingress)
-    );
+    let ends = journey.ends_at(last)?;
     let is_other = ends.dst == way.last.dst && ends.dst_port != way.last.dst_port;
-    (is_pod && is_other && way.is_reply != Some(true)).then_some(Evidence::Redirected {
-        node: last.node,
-        port: way.last.dst_port,
-    })
+    (hands_to_pod(scene.point(last)) && is_other && way.is_reply != Some(true)).then_some(
+        Evidence::Redirected {
+            node: last.node,
+            port: way.last.dst_port,
+        },
+    )
 }
 
 /// Evidence that a Service's answer reached the client's pod with the endpoint's address. A bridge
@@ -100,15 +106,11 @@ fn not_translated_back(case: &Case<'_>) -> Option<Evidence> {
     let journey = case.journey;
     let way = journey.translated.as_deref()?;
     let last = journey.steps.last()?;
-    let (ends, point) = (journey.ends_at(last)?, case.scene.point(last));
-    let reaches_pod = matches!(
-        (point.role, point.direction),
-        (Role::Veth, Direction::Egress) | (Role::Pod, Direction::Ingress)
-    );
+    let ends = journey.ends_at(last)?;
     let (is, expected) = ((ends.src, ends.src_port), (way.last.src, way.last.src_port));
     let is_kept = way.is_reply == Some(true) && ends.dst == way.last.dst && is != expected;
     let service = service_of(case, way.last.src)?;
-    (reaches_pod && is_kept).then_some(Evidence::NotTranslatedBack {
+    (hands_to_pod(case.scene.point(last)) && is_kept).then_some(Evidence::NotTranslatedBack {
         node: last.node,
         service,
         expected,

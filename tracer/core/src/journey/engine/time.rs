@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 
 use super::{Engine, translated::opens};
 use crate::journey::{
-    Closed, Journey, Scene, Step, Translated,
+    Closed, Journey, Limits, Scene, Step, Translated,
     course::{as_first_seen, causal_order},
     index::Id,
     track::Track,
@@ -70,6 +70,11 @@ impl Engine {
             self.open.pop_first();
             self.open.insert((due, number), slot);
         }
+    }
+
+    /// The limits, as they are now.
+    pub(crate) const fn limits(&self) -> Limits {
+        self.limits
     }
 
     /// Waits longer for all events by `more` ns.

@@ -22,13 +22,18 @@ fn asked(to: [u8; 4]) -> (Scene, Journey) {
         dst: to.into(),
         ..first
     };
-    journey.translated = Some(Box::new(Translated {
+    journey.translated = translated(first, last, false);
+    (scene, journey)
+}
+
+/// What conntrack on node A says of a packet.
+fn translated(first: Ends, last: Ends, is_reply: bool) -> Option<Box<Translated>> {
+    Some(Box::new(Translated {
         first,
         last,
         told: Some((0, 0)),
-        is_reply: Some(false),
-    }));
-    (scene, journey)
+        is_reply: Some(is_reply),
+    }))
 }
 
 #[test]
@@ -52,12 +57,7 @@ fn an_answer_with_the_endpoints_address_is_told() {
             src: SERVICE.into(),
             ..first
         };
-        journey.translated = Some(Box::new(Translated {
-            first,
-            last,
-            told: Some((0, 0)),
-            is_reply: Some(true),
-        }));
+        journey.translated = translated(first, last, true);
         journey.steps[1].ends = is_undone.then(|| Box::new(last));
         let (verdict, _) = judge(&scene, &journey, &CALM);
         assert_eq!(verdict.kind, Kind::Delivered, "{verdict:?}");
