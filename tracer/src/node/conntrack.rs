@@ -56,7 +56,7 @@ const LATER: Duration = Duration::from_secs(30);
 
 /// Time after a connection's first packet until its entry is requested. By then, the packet has
 /// left its node or reached a socket, which confirms the entry. The engine takes a hop only
-/// [`GRACE`](super::worker::GRACE) after it was seen, so an entry that comes before joins the
+/// `GRACE` (`worker`) after it was seen, so an entry that comes before joins the
 /// connection's first packet as well.
 const CONFIRMED: Duration = Duration::from_millis(5);
 

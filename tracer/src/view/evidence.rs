@@ -174,27 +174,20 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         Evidence::NobodysEndpoint { service, port, to } => format!(
             "Service {service} sends port {port} to {}, an address in its EndpointSlice that no \
              known pod or node has",
-            End {
-                address: to.0,
-                port: to.1
-            }
+            End::from(*to)
         ),
         Evidence::NotTranslatedBack {
             node,
             service,
             expected,
             is,
-        } => {
-            let [is, expected] = [is, expected].map(|(address, port)| End {
-                address: *address,
-                port: *port,
-            });
-            format!(
-                "{} did not translate the source {is} back to {expected} of Service {service}: a \
-                 bridge skips the rules if net.bridge.bridge-nf-call-iptables is 0",
-                name(*node)
-            )
-        }
+        } => format!(
+            "{} did not translate the source {} back to {} of Service {service}: a bridge skips the \
+             rules if net.bridge.bridge-nf-call-iptables is 0",
+            name(*node),
+            End::from(*is),
+            End::from(*expected)
+        ),
         Evidence::StandIn(StandIn { node, point: at }) => format!(
             "answers with the address of {} start at {}: a proxy or a rule there makes them",
             owner(scene, journey),

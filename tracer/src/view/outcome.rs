@@ -70,16 +70,10 @@ fn outcome(scene: &Scene, journey: &Journey, verdict: &Verdict) -> String {
             let interface = interface(*step);
             format!("delivered: handed to {} by {interface}{unseen}", to())
         }
-        Outcome::Proxied {
-            node,
-            to: (to, port),
-        } => format!(
+        Outcome::Proxied { node, to } => format!(
             "delivered: redirected to {} itself ({}), not to {}",
             name(*node),
-            End {
-                address: *to,
-                port: *port
-            },
+            End::from(*to),
             party(scene, journey.packet.dst, journey.start())
         ),
         Outcome::Dropped => match verdict.drop.map(|index| &journey.drops[index]) {

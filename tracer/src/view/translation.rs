@@ -43,6 +43,12 @@ pub(crate) struct End {
     pub(crate) port: u16,
 }
 
+impl From<(IpAddr, u16)> for End {
+    fn from((address, port): (IpAddr, u16)) -> Self {
+        Self { address, port }
+    }
+}
+
 /// As `ss` displays addresses: `10.96.0.10:80`, `[fd00::1]:80`.
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

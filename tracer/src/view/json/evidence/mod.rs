@@ -336,7 +336,6 @@ impl<'a> What<'a> {
         let seen = |step| Sighting::new(scene, journey, step);
         let freed = |drop: usize| Freed::new(scene, &journey.drops[drop]);
         let leg = |leg| Leg::new(scene, journey, leg);
-        let end = |(address, port): (IpAddr, u16)| End { address, port };
         match evidence {
             Given::Drop(drop) => Self::Drop(freed(*drop)),
             Given::Fact(fact) => Self::Fact { fact },
@@ -410,18 +409,18 @@ impl<'a> What<'a> {
             } => Self::NotTranslatedBack {
                 node: name(*node),
                 service,
-                expected: end(*expected),
-                is: end(*is),
+                expected: (*expected).into(),
+                is: (*is).into(),
             },
             Given::TargetPort { service, port, to } => Self::TargetPort {
                 service,
                 port: *port,
-                to: end(*to),
+                to: (*to).into(),
             },
             Given::NobodysEndpoint { service, port, to } => Self::NobodysEndpoint {
                 service,
                 port: *port,
-                to: end(*to),
+                to: (*to).into(),
             },
             Given::StandIn(stand_in) => Self::StandIn(at(stand_in.node, stand_in.point)),
             Given::Redirected { node, port } => Self::Redirected {

@@ -1,12 +1,18 @@
 //! Tests of a worker with a source that fails, or that has news.
 
-use std::os::fd::BorrowedFd;
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    time::Duration,
+};
 
 use tokio::sync::mpsc::{Receiver, channel};
-use tracer_core::input::Report;
+use tracer_core::{
+    input::{Change, Report},
+    request::Filter,
+};
 
 use super::*;
-use crate::node::tables::TooMany;
+use crate::node::{conntrack::Due, tables::TooMany};
 
 /// A source that accepts filters of these generations only.
 struct Fake {
