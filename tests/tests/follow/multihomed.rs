@@ -109,7 +109,7 @@ fn check_failover(uplinks: Uplinks, name: &str) -> Result<()> {
     let journey = tracer.wait_for(sent(300), LIMIT)?;
     assert_eq!(journey["verdict"]["kind"], "lost", "{journey:#}");
     let between = format!(
-        "lost: between {} on {} and {} or {} or {} on {}",
+        "lost: between {} on {} and {}, {} or {} on {}",
         near.uplink, near.name, far.uplink, far.second_uplink, far.way, far.name
     );
     let text = journey["verdict"]["text"].as_str().context("a text")?;
