@@ -50,7 +50,7 @@ pub struct Expected {
     wirings: Vec<String>,
     /// The verdicts that the fault's packets may get. The first must occur.
     pub verdicts: Vec<String>,
-    /// The one word for the mechanism; `-` for none.
+    /// The one word for the mechanism; `-` for none. The first must occur.
     pub causes: Vec<String>,
     /// Whether the kernel may report too little for a verdict.
     pub may_be_unknown: bool,

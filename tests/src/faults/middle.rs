@@ -37,6 +37,7 @@ pub(super) fn all() -> Vec<Fault> {
                 stage.flow_on_the_wire()
             )
         })
+        .beside(Beside::Along)
         .traffic(Traffic::large_datagrams()),
         Fault::new("middle-blocks-tunnel", blocks_tunnel)
             .before()

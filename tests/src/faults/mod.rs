@@ -88,6 +88,8 @@ pub enum Beside {
     Across,
     /// From pod *a* to the second pod of its node: the fault cuts all ways between the nodes.
     OnOneNode,
+    /// From pod *a* to pod *b*, as the affected packets: the fault cuts only some sizes.
+    Along,
     /// From pod *b* to pod *a*: the fault cuts one direction.
     Back,
     /// From pod *a2* to another port of the Service that the fault is about.
@@ -101,6 +103,7 @@ impl Beside {
         match self {
             Self::Across => [stage.a2(), stage.b2()],
             Self::OnOneNode => [stage.a(), stage.a2()],
+            Self::Along => [stage.a(), stage.b()],
             Self::Back => [stage.b(), stage.a()],
             Self::Service => [stage.a2(), stage.target()],
         }

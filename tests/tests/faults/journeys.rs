@@ -133,6 +133,14 @@ fn check(case: &Case<'_>) -> Result<()> {
         case.expected.may_be_unknown || kinds.iter().any(|kind| *kind == first),
         "none is {first}: {kinds:?}"
     );
+    let cause = &case.expected.causes[0];
+    let mut causes = journeys.iter().map(|one| &one["verdict"]["cause"]);
+    ensure!(
+        case.expected.may_be_unknown
+            || case.expected.of_another_kernel
+            || causes.any(|one| means(cause, one)),
+        "no cause is {cause}: {journeys:#?}"
+    );
     if case
         .expected
         .verdicts
@@ -145,15 +153,19 @@ fn check(case: &Case<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Whether a word of the table stands for this value.
+fn means(word: &str, field: &Value) -> bool {
+    match word {
+        "*" => true,
+        "-" => field.is_null(),
+        _ => field == word,
+    }
+}
+
 /// Checks one journey against the table.
 pub(crate) fn judge(case: &Case<'_>, journey: &Value) -> Result<()> {
     let (verdict, expected) = (&journey["verdict"], case.expected);
     let kind = verdict["kind"].as_str().unwrap_or_default();
-    let means = |word: &str, field: &Value| match word {
-        "*" => true,
-        "-" => field.is_null(),
-        _ => field == word,
-    };
     let one_of = |words: &[String], field: &Value| words.iter().any(|word| means(word, field));
     let nothing_said = kind == "unknown" && expected.may_be_unknown;
     let is_one = one_of(&expected.verdicts, &verdict["kind"]);
