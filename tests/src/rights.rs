@@ -19,6 +19,8 @@ pub const CAP_NET_BROADCAST: libc::c_int = 11;
 /// See [`CAP_NET_BROADCAST`].
 pub const CAP_NET_ADMIN: libc::c_int = 12;
 /// See [`CAP_NET_BROADCAST`].
+pub const CAP_SYS_PTRACE: libc::c_int = 19;
+/// See [`CAP_NET_BROADCAST`].
 pub const CAP_SYS_ADMIN: libc::c_int = 21;
 /// See [`CAP_NET_BROADCAST`].
 pub const CAP_SYSLOG: libc::c_int = 34;

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use anyhow::Result;
 use nix::libc;
 use nix::sys::signal::Signal;
 use tracer_tests::program::{LIMIT, tracer};
-use tracer_tests::rights::no_tcx;
+use tracer_tests::rights::{CAP_SYS_PTRACE, no_tcx, without};
 use tracer_tests::{Lab, LabSpec, Netns, Process, Tracer, process};
 
 use crate::rights::follow_args;
@@ -47,19 +47,22 @@ fn attached(lab: &Lab) -> Result<Vec<String>> {
 /// A process of this user that holds the abstract socket name by which tracers take turns.
 fn holder(netns: &Netns, user: u32) -> Result<Process> {
     let name = SocketAddr::from_abstract_name("tracer/turn")?;
-    let socket = netns.enter(|| UnixDatagram::bind_addr(&name))?;
+    let socket = netns.enter(|| UnixListener::bind_addr(&name))?;
     let mut command = process::command("sleep");
     command.arg("600").uid(user).gid(user);
     let keep = move || {
-        // SAFETY: takes no pointers, and the descriptor is open.
-        let result = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_SETFD, 0) };
-        if result == 0 {
+        let fd = socket.as_raw_fd();
+        // The kernel notes the process and its user. SAFETY: takes no pointers, and the descriptor
+        // is open.
+        let listens = unsafe { libc::listen(fd, 1) } == 0;
+        // SAFETY: as above.
+        if listens && unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } == 0 {
             Ok(())
         } else {
             Err(std::io::Error::last_os_error())
         }
     };
-    // SAFETY: between fork and exec the closure makes one system call and neither
+    // SAFETY: between fork and exec the closure makes two system calls and neither
     // allocates nor takes a lock.
     unsafe { command.pre_exec(keep) };
     Process::start(&mut command, "")
@@ -73,11 +76,17 @@ fn a_stranger_does_not_keep_tracers_from_attaching() -> Result<()> {
     let lab = Lab::new(&LabSpec::default())?;
     let netns = &lab.nodes[0].netns;
     let stranger = holder(netns, NOBODY)?;
-    let tracer = follow(&lab)?;
-    assert_eq!(attached(&lab)?.len(), 16);
-    let ended = tracer.stop()?;
-    assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
-    assert_eq!(attached(&lab)?, [""; 0]);
+    // Without this capability, tracer cannot look up other users' sockets in /proc.
+    let mut blind = command(&lab)?;
+    without(&mut blind, CAP_SYS_PTRACE);
+    for mut command in [command(&lab)?, blind] {
+        let mut tracer = Tracer::start(&mut command)?;
+        tracer.wait_started(LIMIT)?;
+        assert_eq!(attached(&lab)?.len(), 16);
+        let ended = tracer.stop()?;
+        assert_eq!(ended.status.code(), Some(4), "{}", ended.stderr);
+        assert_eq!(attached(&lab)?, [""; 0]);
+    }
     drop(stranger);
 
     let _colleague = holder(netns, 0)?;

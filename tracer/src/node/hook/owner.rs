@@ -6,20 +6,28 @@
 //! works from a container, whose own process ids mean nothing outside.
 //!
 //! Any process there may take such a name. Tracers take turns by one of these names. A process
-//! that is no tracer must not lock tracers out.
+//! that is no tracer must not lock tracers out, so the turn's socket listens: the kernel tells
+//! whoever connects which process called listen(2), and as which user (`SO_PEERCRED`).
 
 use std::{
     fmt::Write as _,
     fs, io,
     os::{
+        fd::AsRawFd as _,
         linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixDatagram},
+        unix::net::{SocketAddr, UnixDatagram, UnixListener},
     },
-    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
+use nix::{
+    errno::Errno,
+    sys::socket::{
+        AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket,
+        sockopt::PeerCredentials,
+    },
+};
 use tracing::warn;
 
 use crate::node::NodeError;
@@ -61,13 +69,14 @@ pub(super) fn lives(id: u64) -> bool {
 
 /// The right to change the filters in the namespace, until dropped. `None`: a process that is
 /// no tracer keeps the name, so that no tracer has it.
-pub(super) struct Turn(Option<UnixDatagram>);
+pub(super) struct Turn(Option<UnixListener>);
 
 impl Turn {
     /// Waits until no other tracer has the turn.
     ///
     /// # Errors
-    /// If a tracer, or an unknown process, holds the turn for longer than `patience`.
+    /// If a tracer, or another process of root's that could attach, holds the turn for longer than
+    /// `patience`.
     pub(super) fn wait(patience: Duration) -> Result<Self, NodeError> {
         Self::of(TURN, patience)
     }
@@ -75,8 +84,8 @@ impl Turn {
     fn of(name: &str, patience: Duration) -> Result<Self, NodeError> {
         let end = Instant::now() + patience;
         loop {
-            match hold(name) {
-                Ok(socket) => return Ok(Self(Some(socket))),
+            match listen(name) {
+                Ok(listener) => return Ok(Self(Some(listener))),
                 Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
                     return Err(cannot(error));
                 }
@@ -84,9 +93,9 @@ impl Turn {
                 Err(_) => break,
             }
         }
-        let holders = holders(name);
-        let text = describe(name, &holders);
-        if holders.is_empty() || holders.iter().any(|holder| holder.may_attach) {
+        let holder = holder(name).map_err(|errno| cannot(errno.into()))?;
+        let text = describe(name, holder.as_ref());
+        if holder.is_some_and(|holder| holder.may_attach) {
             return Err(cannot(io::Error::other(text)));
         }
         warn!("{text}: tracer goes on, as that is no tracer");
@@ -102,70 +111,45 @@ impl Turn {
 /// A process that holds a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Holder {
-    pid: u32,
-    /// Name of the process.
+    /// Process id; 0 if the process is in another PID namespace.
+    pid: i32,
+    /// Name of the process; empty if unknown.
     name: String,
     /// Whether the process could attach programs, as tracers do.
     may_attach: bool,
 }
 
-/// Processes that hold an abstract name in the calling thread's namespace, as far as they are
-/// visible.
-fn holders(name: &str) -> Vec<Holder> {
-    let sockets = fs::read("/proc/thread-self/net/unix").unwrap_or_default();
-    let sockets = String::from_utf8_lossy(&sockets);
-    let Some(inode) = inode(&sockets, name) else {
-        return Vec::new();
-    };
-    let socket = format!("socket:[{inode}]");
-    let mut found = Vec::new();
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Ok(pid) = process.file_name().to_string_lossy().parse() else {
-            continue;
-        };
-        let path = process.path();
-        let descriptors = fs::read_dir(path.join("fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut open = descriptors.filter_map(|fd| fs::read_link(fd.path()).ok());
-        if open.any(|target| target == Path::new(&socket)) {
-            let comm = fs::read(path.join("comm")).unwrap_or_default();
-            found.push(Holder {
-                pid,
-                name: String::from_utf8_lossy(&comm)
-                    .trim()
-                    .escape_debug()
-                    .to_string(),
-                may_attach: may_attach(&path),
-            });
-        }
+/// The process that listens at an abstract name in the calling thread's namespace. `None`: no
+/// process listens there as a tracer does.
+fn holder(name: &str) -> Result<Option<Holder>, Errno> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(
+        socket.as_raw_fd(),
+        &UnixAddr::new_abstract(name.as_bytes())?,
+    ) {
+        Ok(()) => {}
+        // The process does not listen, or others wait there already, which no tracer does.
+        Err(Errno::ECONNREFUSED | Errno::EAGAIN) => return Ok(None),
+        Err(errno) => return Err(errno),
     }
-    found
+    let peer = getsockopt(&socket, PeerCredentials)?;
+    let read = |file: &str| fs::read(format!("/proc/{}/{file}", peer.pid()));
+    let status = read("status").unwrap_or_default();
+    let comm = read("comm").unwrap_or_default();
+    Ok(Some(Holder {
+        pid: peer.pid(),
+        name: String::from_utf8_lossy(&comm)
+            .trim()
+            .escape_debug()
+            .to_string(),
+        // In a user namespace of its own, any user's process has all capabilities.
+        may_attach: peer.uid() == 0 && has_net_admin(&String::from_utf8_lossy(&status)),
+    }))
 }
 
-/// Inode number of the socket that is bound to an abstract name, from `/proc/net/unix`.
-fn inode<'a>(sockets: &'a str, name: &str) -> Option<&'a str> {
-    sockets.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let inode = words.nth(6)?;
-        (words.next()?.strip_prefix('@')? == name).then_some(inode)
-    })
-}
-
-/// Whether a process has CAP_NET_ADMIN here. If that cannot be read, the answer is yes. A
-/// process in its own user namespace has the capability only there.
-fn may_attach(process: &Path) -> bool {
-    let user = |process: &Path| fs::read_link(process.join("ns/user"));
-    let own = user(Path::new("/proc/thread-self"));
-    if let (Ok(own), Ok(other)) = (own, user(process))
-        && own != other
-    {
-        return false;
-    }
-    fs::read_to_string(process.join("status")).map_or(true, |status| has_net_admin(&status))
-}
-
+/// Whether a process has CAP_NET_ADMIN, by `/proc/PID/status`. If that cannot be read, the answer is
+/// yes.
 fn has_net_admin(status: &str) -> bool {
     let mut lines = status.lines();
     let effective = lines
@@ -175,23 +159,24 @@ fn has_net_admin(status: &str) -> bool {
 }
 
 /// A sentence on who holds a name, and what to do about it.
-fn describe(name: &str, holders: &[Holder]) -> String {
-    let Some(first) = holders.first() else {
-        return format!(
-            "the abstract socket @{name} is held by a process that cannot be seen from here: \
-             `ss -xlp` on the node names it"
-        );
-    };
-    let mut text = format!(
-        "the abstract socket @{name} is held by process {}",
-        first.pid
-    );
-    write!(text, " ({})", first.name).expect("a string takes everything");
-    text + ": end it if it hangs"
+fn describe(name: &str, holder: Option<&Holder>) -> String {
+    let mut text = format!("the abstract socket @{name} is held by ");
+    match holder {
+        Some(holder) if holder.pid != 0 => {
+            write!(text, "process {} ({})", holder.pid, holder.name)
+                .expect("a string takes everything");
+            text + ": end it if it hangs"
+        }
+        _ => text + "a process that cannot be seen from here: `ss -xlp` on the node names it",
+    }
 }
 
 fn name(id: u64) -> String {
     format!("tracer/{id:016x}")
+}
+
+fn listen(name: &str) -> io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name(name)?)
 }
 
 fn hold(name: &str) -> io::Result<UnixDatagram> {
@@ -225,7 +210,7 @@ mod tests {
         let first = Turn::of(&name, PATIENCE).expect("nobody has it");
         let same = name.clone();
         let waiting = thread::spawn(move || Turn::of(&same, PATIENCE).map(drop));
-        assert!(hold(&name).is_err());
+        assert!(listen(&name).is_err());
         drop(first);
         waiting.join().expect("no panic").expect("its turn");
     }
@@ -234,29 +219,17 @@ mod tests {
     #[test]
     fn who_holds_a_name_for_too_long_is_named() {
         let name = name(crate::random());
-        let _held = hold(&name).expect("nobody has it");
-        let found = holders(&name);
-        let own = std::process::id();
-        assert!(found.iter().any(|holder| holder.pid == own), "{found:?}");
-        let text = describe(&name, &found);
+        let _held = listen(&name).expect("nobody has it");
+        let found = holder(&name).expect("an answer").expect("a process");
+        assert_eq!(found.pid.cast_unsigned(), std::process::id());
+        let text = describe(&name, Some(&found));
         assert!(
             text.contains(&format!("@{name} is held by process ")),
             "{text}"
         );
         assert!(text.ends_with(": end it if it hangs"), "{text}");
-        assert!(describe(&name, &[]).contains("cannot be seen"));
-        assert_eq!(holders("tracer/nobody_has_this"), []);
-    }
-
-    #[test]
-    fn a_socket_is_found_by_its_whole_name() {
-        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
-            0000000000000000: 00000002 00000000 00000000 0002 01 21 @tracer/turn2\n\
-            0000000000000000: 00000002 00000000 00000000 0002 01 22 /run/tracer/turn\n\
-            0000000000000000: 00000003 00000000 00000000 0001 03 23\n\
-            0000000000000000: 00000002 00000000 00000000 0002 01 24 @tracer/turn\n";
-        assert_eq!(inode(table, TURN), Some("24"));
-        assert_eq!(inode(table, "tracer"), None);
+        assert!(describe(&name, None).contains("cannot be seen"));
+        assert_eq!(holder("tracer/nobody_has_this"), Ok(None));
     }
 
     #[test]
