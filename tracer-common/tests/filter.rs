@@ -315,6 +315,26 @@ fn a_packet_is_sampled_alike_on_both_sides_of_a_translation() {
     assert_ne!(sampled(&before[0]), sampled(&before[1]));
 }
 
+/// Some systems send the same payload with every ping, and no IP identification.
+#[test]
+fn pings_with_one_payload_are_sampled_apart() {
+    let ping = |id: u16, seq: u16| {
+        let rest = [
+            &id.to_be_bytes()[..],
+            &seq.to_be_bytes(),
+            b"abcdefghijklmnop",
+        ]
+        .concat();
+        sampled(&ethernet(
+            IPV6,
+            &ipv6(ICMPV6, A6, SOLICITED, &icmp(128, 0, &rest)),
+        ))
+    };
+    assert_ne!(ping(1, 1), ping(1, 2));
+    // A masquerade has changed the identifier.
+    assert_eq!(ping(1, 1), ping(2, 1));
+}
+
 #[test]
 fn an_error_is_sampled_like_the_packet_that_it_quotes() {
     let packet = ipv4(UDP, A, B, &udp(40_000, 80, b"a payload of some length"));

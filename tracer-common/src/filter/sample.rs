@@ -15,8 +15,10 @@ use crate::{
 ///   timestamp has its sequence number instead. Segmentation and GRO keep these, so a super-packet
 ///   and its segments are sampled alike.
 /// - Other packets are hashed by their IP identification, which all fragments share. A packet
-///   without one is hashed by words that follow its ports.
-/// - An ICMP error is hashed as the packet that it quotes.
+///   without one is hashed by words that follow its ports, and an echo by its sequence number.
+/// - An ICMP error is hashed as the packet that it quotes. Some routers quote too little for that:
+///   8 bytes behind the IP header (RFC 792). Such an error is sampled apart, unless the packet has an
+///   IP identification and is no TCP.
 ///
 /// A retransmission has another timestamp, so it is sampled apart from the first transmission. A
 /// window of sequence numbers would divide super-packets that their segments do not follow.
@@ -50,6 +52,9 @@ pub fn sampling_hash<P: Packet + ?Sized>(
     if layers.fragment_id != 0 || !layers.has_transport() {
         return mix(proto, layers.fragment_id.into());
     }
+    // A masquerade may change an echo's identifier, but not its sequence number.
+    let is_icmp = layers.proto == IpProto::Icmp as u8 || layers.proto == IpProto::Ipv6Icmp as u8;
+    let number = if is_icmp { word(4) & 0xffff } else { 0 };
     let (one, two) = if layers.network == Network::Arp {
         // The addresses of sender and target: ARP is never translated.
         (14, 24)
@@ -60,5 +65,8 @@ pub fn sampling_hash<P: Packet + ?Sized>(
         // The payload of UDP and of ICMP's echo, and the target of neighbour discovery.
         (8, 16)
     };
-    mix(proto, u64::from(word(one)) << 32 | u64::from(word(two)))
+    mix(
+        u64::from(number) << 8 | proto,
+        u64::from(word(one)) << 32 | u64::from(word(two)),
+    )
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracer_common::config::Load;
 use tracer_core::{
-    journey::{ComparedClock, Crossings},
+    journey::{ComparedClock, ComparedClocks, Crossings},
     model::{Hello, skew},
 };
 
@@ -37,9 +37,9 @@ pub(super) fn compare(
     if layout.nodes.len() < 2 {
         return Ok(Clocks::default());
     }
-    let clocks = crossings(inputs, surveys, layout, load)?.clocks(layout.nodes.len());
+    let compared = crossings(inputs, surveys, layout, load)?.clocks(layout.nodes.len());
     let mut sentences = Vec::new();
-    for (node, clock) in clocks.iter().enumerate() {
+    for (node, clock) in compared.clocks.iter().enumerate() {
         if let Some(clock) = clock.filter(|clock| clock.reference != node) {
             sentences.push(sentence(&layout.nodes, node, &clock));
             let hello = &mut layout.nodes[node];
@@ -47,25 +47,48 @@ pub(super) fn compare(
             hello.clock_bound = clock.bound;
         }
     }
-    // All clocks that are compared with the first node's have that node as their reference.
-    let is_compared = |clock: &Option<ComparedClock>| clock.is_some_and(|it| it.reference == 0);
-    let others = layout.nodes.iter().zip(&clocks);
-    let others = others.filter(|(_, clock)| !is_compared(clock));
-    let others: Vec<&str> = others.map(|(hello, _)| &*hello.node).collect();
-    if others.is_empty() {
+    let Some(doubt) = doubt(&layout.nodes, &compared) else {
         let skew = skew(&layout.nodes);
         return Ok(Clocks { skew, sentences });
-    }
-    let first = clocks[0].map_or("another node", |_| &*layout.nodes[0].node);
+    };
     sentences.push(format!(
-        "no packets in both directions compare the clock of {} with that of {first}: import assumes \
-         that they agree within {hold:?}",
-        list(&others, "or")
+        "{doubt}: import assumes that these clocks agree within {hold:?}"
     ));
     // Clocks that nothing compared may differ as those of separate recordings do. Hops that differ
     // by more are not joined.
-    let skew = i64::try_from(hold.as_nanos()).unwrap_or(i64::MAX);
+    let hold = i64::try_from(hold.as_nanos()).unwrap_or(i64::MAX);
+    let bounds = layout.nodes.iter().map(|hello| hello.clock_bound);
+    let skew = bounds.fold(0, i64::max).saturating_add(hold);
     Ok(Clocks { skew, sentences })
+}
+
+/// Which clocks nothing compares, and why. `None` if all have one reference.
+fn doubt(nodes: &[Hello], compared: &ComparedClocks) -> Option<String> {
+    let group = |node: usize| compared.clocks[node].map_or(node, |clock| clock.reference);
+    let apart = |one: usize, other: usize| group(one) != group(other);
+    let set = compared.contradicted.iter();
+    if let Some((one, other)) = set.copied().find(|(one, other)| apart(*one, *other)) {
+        return Some(format!(
+            "the packets between {} and {} contradict each other about the clocks, as if somebody had \
+             set one",
+            nodes[one].node, nodes[other].node
+        ));
+    }
+    // All clocks that are compared with the first node's have that node as their reference.
+    let (first, others): (Vec<usize>, Vec<usize>) =
+        (0..nodes.len()).partition(|node| !apart(0, *node));
+    let names = |of: &[usize]| {
+        of.iter()
+            .map(|node| &*nodes[*node].node)
+            .collect::<Vec<_>>()
+    };
+    (!others.is_empty()).then(|| {
+        format!(
+            "fewer than two packets in each direction compare the clock of {} with that of {}",
+            list(&names(&others), "or"),
+            list(&names(&first), "or")
+        )
+    })
 }
 
 /// Reads the packets of all files.

@@ -10,7 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     journey::{Journey, Scene, Step},
     model::{Direction, Mac, Role},
-    verdict::{Kind, Pattern, Sort, Verdict},
+    verdict::{Kind, Outcome, Pattern, Sort, Verdict},
 };
 
 /// Number of losses that make a pattern.
@@ -119,10 +119,8 @@ impl Legs {
             {
                 self.add_way((step.node, target, next.node));
             }
-        } else if verdict.kind == Kind::Lost
-            && let Some(to) = far_end(scene, step, journey)
-        {
-            let seen = self.sort(step.node, to, sort);
+        } else if let (Kind::Lost, Outcome::Lost(leg)) = (verdict.kind, &verdict.outcome) {
+            let seen = self.sort(step.node, leg.node, sort);
             Lost::add(&mut seen.lost, len, step.time);
             if step.time > seen.last_sent {
                 Lost::add(&mut seen.lost_since, len, step.time);
@@ -184,17 +182,6 @@ impl Legs {
             others,
         })
     }
-}
-
-/// The node to which a packet was sent.
-fn far_end(scene: &Scene, step: &Step, journey: &Journey) -> Option<usize> {
-    let address = match step.encap {
-        Some(encap) => encap.outer_dst,
-        None => journey.destination()?,
-    };
-    let owner = scene.owner(address, step.time)?;
-    let mut nodes = scene.nodes.iter();
-    nodes.position(|hello| hello.node == owner.node)
 }
 
 #[cfg(test)]

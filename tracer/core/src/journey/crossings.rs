@@ -4,7 +4,7 @@
 //! B's clock is ahead of A's, and each packet from B to A limits how much it is behind. Both
 //! limits together bound the difference; its error is half of the fastest way there and back.
 //! Clocks drift, so both limits have to come from the same second. The bound covers all seconds
-//! that have both.
+//! that have both, and grows with the time before and after them. If two seconds differ by more than clocks drift, somebody set a clock.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -34,6 +34,17 @@ pub struct ComparedClock {
     pub bound: i64,
 }
 
+/// What the packets say about the clocks of all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComparedClocks {
+    /// The clock of each node; `None` for a node whose clock the packets compare with no other.
+    /// Nodes that were compared with each other have one reference, which is the first of them.
+    pub clocks: Vec<Option<ComparedClock>>,
+    /// Pairs of nodes about whose clocks the packets contradict each other, as if somebody had set
+    /// one.
+    pub contradicted: Vec<(usize, usize)>,
+}
+
 /// Packets that several nodes saw, and the times at which they did.
 #[derive(Debug, Default)]
 pub struct Crossings {
@@ -41,6 +52,8 @@ pub struct Crossings {
     packets: HashMap<u64, Sightings>,
     /// Packets count only if the hash has as many zeros at its end.
     zeros: u32,
+    /// The first and the last time by the clock of each node, ns.
+    spans: BTreeMap<usize, (i64, i64)>,
 }
 
 #[derive(Debug, Default)]
@@ -61,11 +74,32 @@ struct Sighting {
     time: i64,
 }
 
-/// Limits of how far the clock of one node is ahead of another's, ns.
+/// Limits of how far the clock of one node is ahead of another's, ns, and numbers of packets that
+/// set them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
     least: Option<i64>,
     most: Option<i64>,
+    back: u32,
+    there: u32,
+}
+
+/// Two limits of one second.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Seconds by the clock of the node whose index is lower.
+    second: i64,
+    least: i64,
+    most: i64,
+}
+
+/// Why packets do not tell how far a clock is ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Untold {
+    /// No second has packets in both directions, or there are fewer than two in one of them.
+    TooFew,
+    /// The packets contradict each other.
+    Contradiction,
 }
 
 impl Crossings {
@@ -77,7 +111,9 @@ impl Crossings {
         time: i64,
         packet: &Packet,
     ) {
-        if matches!(packet.transport, Transport::Arp(_)) {
+        let span = self.spans.entry(node).or_insert((time, time));
+        *span = (span.0.min(time), span.1.max(time));
+        if is_repeated_often(packet) {
             return;
         }
         let mut hasher = DefaultHasher::new();
@@ -100,12 +136,20 @@ impl Crossings {
         }
     }
 
-    /// The clock of each of `nodes` nodes; `None` for a node whose clock the packets compare with
-    /// no other, or contradict each other about. Nodes that were compared with each other have one
-    /// reference, which is the first of them.
+    /// The clocks of `nodes` nodes.
     #[must_use]
-    pub fn clocks(&self, nodes: usize) -> Vec<Option<ComparedClock>> {
-        let pairs = self.pairs();
+    pub fn clocks(&self, nodes: usize) -> ComparedClocks {
+        let (mut pairs, mut contradicted) = (BTreeMap::new(), Vec::new());
+        for ((one, other), windows) in self.windows() {
+            match self.ahead((one, other), &windows) {
+                Ok((ahead, bound)) => {
+                    pairs.insert((one, other), (ahead, bound));
+                    pairs.insert((other, one), (-ahead, bound));
+                }
+                Err(Untold::Contradiction) => contradicted.push((one, other)),
+                Err(Untold::TooFew) => {}
+            }
+        }
         let mut clocks: Vec<Option<ComparedClock>> = vec![None; nodes];
         for reference in 0..nodes {
             let is_compared = pairs.keys().any(|(one, _)| *one == reference);
@@ -122,12 +166,15 @@ impl Crossings {
                 clocks[node] = Some(clock);
             }
         }
-        clocks
+        ComparedClocks {
+            clocks,
+            contradicted,
+        }
     }
 
-    /// How far the second node's clock is ahead of the first one's, with the error's bound, ns.
-    /// Each pair is there in both orders.
-    fn pairs(&self) -> BTreeMap<(usize, usize), (i64, i64)> {
+    /// What the packets between each two nodes say, by the second. The node whose index is lower comes
+    /// first.
+    fn windows(&self) -> BTreeMap<(usize, usize), BTreeMap<i64, Window>> {
         let mut windows: BTreeMap<(usize, usize), BTreeMap<i64, Window>> = BTreeMap::new();
         let packets = self.packets.values().filter(|seen| !seen.is_repeated);
         for (sent, came) in packets.flat_map(Sightings::crossings) {
@@ -142,49 +189,122 @@ impl Crossings {
             let window = pair.entry(first.div_euclid(WINDOW)).or_default();
             if sent.node == one {
                 window.most = Some(window.most.map_or(ahead, |most| most.min(ahead)));
+                window.there += 1;
             } else {
                 window.least = window.least.max(Some(ahead));
+                window.back += 1;
             }
         }
-        let bounded = windows.into_iter();
-        let bounded = bounded.filter_map(|(pair, windows)| Some((pair, bounds(&windows)?)));
-        let both = bounded.flat_map(|((one, other), (ahead, bound))| {
-            [
-                ((one, other), (ahead, bound)),
-                ((other, one), (-ahead, bound)),
-            ]
+        windows
+    }
+
+    /// How far the second node's clock is ahead of the first one's, with the error's bound, ns.
+    fn ahead(
+        &self,
+        (one, other): (usize, usize),
+        windows: &BTreeMap<i64, Window>,
+    ) -> Result<(i64, i64), Untold> {
+        let limits = agreed(windows)?;
+        let (least, most) = (
+            limits.iter().map(|it| it.least.min(it.most)).min(),
+            limits.iter().map(|it| it.most.max(it.least)).max(),
+        );
+        let (Some(least), Some(most)) = (least, most) else {
+            return Err(Untold::TooFew);
+        };
+        let half = most.saturating_sub(least) / 2;
+        let middle = least.saturating_add(half);
+        // Before the first of these seconds and after the last one, the clocks drift on.
+        let beyond = [(one, 0), (other, middle)].map(|(node, ahead)| {
+            let (first, last) = self.spans[&node];
+            let second = |time: i64| time.saturating_sub(ahead).div_euclid(WINDOW);
+            let before = limits[0].second.saturating_sub(second(first));
+            let after = second(last).saturating_sub(limits[limits.len() - 1].second);
+            before.max(after)
         });
-        both.collect()
+        let beyond = beyond.into_iter().fold(0, i64::max);
+        let drift = DRIFT.saturating_mul(beyond.saturating_add(1));
+        // Clocks that may agree are not corrected.
+        Ok(if least <= 0 && 0 <= most {
+            (0, most.max(-least).saturating_add(1).saturating_add(drift))
+        } else {
+            (middle, half.saturating_add(1).saturating_add(drift))
+        })
     }
 }
 
-/// How far a clock is ahead of another in all windows, with the error's bound, ns. `None` without
-/// packets in both directions within one window, or if these contradict each other.
-fn bounds(windows: &BTreeMap<i64, Window>) -> Option<(i64, i64)> {
-    let limits = windows.values();
-    let limits = limits.filter_map(|window| Some((window.least?, window.most?)));
-    let mut limits: Vec<(i64, i64)> = limits.collect();
-    let width = |(least, most): &(i64, i64)| most.saturating_sub(*least);
-    // A contradiction: two packets were taken for one, such as a retransmission for the original
-    // that a capture missed.
+/// The limits of all seconds that have both, without those that are far apart, in order of time.
+fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Limits>, Untold> {
+    let both = windows.iter().filter_map(|(second, window)| {
+        Some(Limits {
+            second: *second,
+            least: window.least?,
+            most: window.most?,
+        })
+    });
+    let limits: Vec<Limits> = both.collect();
     let all = limits.len();
-    limits.retain(|limits| width(limits) >= -MOST_DRIFT);
-    // If there are many, somebody set a clock.
-    if limits.len() * 2 <= all {
-        return None;
+    // One packet alone may be another than it seems, such as a retransmission of one that a capture
+    // missed.
+    let packets =
+        |count: fn(&Window) -> u32| windows.values().map(count).fold(0, u32::saturating_add);
+    if limits.is_empty() || packets(|it| it.there).min(packets(|it| it.back)) < 2 {
+        return Err(Untold::TooFew);
     }
-    limits.sort_unstable_by_key(width);
+    let consistent = limits
+        .iter()
+        .map(Limits::width)
+        .filter(|width| *width >= -MOST_DRIFT);
+    let mut widths: Vec<i64> = consistent.collect();
+    if widths.is_empty() {
+        return Err(Untold::Contradiction);
+    }
+    widths.sort_unstable();
     // Where packets took long, the limits are far apart, and tell no more than those nearby.
-    let median = width(&limits[limits.len() / 2]).max(0);
-    let ends = limits.iter().filter(|limits| width(limits) <= 2 * median);
-    let ends = ends.flat_map(|(least, most)| [*least, *most]);
-    let (least, most) = (ends.clone().min()?, ends.max()?);
-    // Clocks that may agree are not corrected.
-    if least <= 0 && 0 <= most {
-        return Some((0, most.max(-least) + 1 + DRIFT));
+    let widest = widths[widths.len() / 2].max(0).saturating_mul(2);
+    let is_close = |limits: &&Limits| (-MOST_DRIFT..=widest).contains(&limits.width());
+    let first = limits.iter().find(is_close).copied();
+    let mut agreed: Vec<Limits> = Vec::new();
+    let mut is_stray = false;
+    for (at, limits) in limits.iter().enumerate() {
+        let known = agreed.last().or(first.as_ref());
+        let agrees = limits.width() >= -MOST_DRIFT && known.is_some_and(|it| it.agrees(limits));
+        // One second between others may be wrong. If two are, or the first or the last one, somebody
+        // may have set a clock there.
+        if !agrees && (is_stray || at == 0 || at + 1 == all) {
+            return Err(Untold::Contradiction);
+        }
+        is_stray = !agrees;
+        if agrees && is_close(&limits) {
+            agreed.push(*limits);
+        }
     }
-    let half = most.saturating_sub(least) / 2;
-    Some((least.saturating_add(half), half + 1 + DRIFT))
+    Ok(agreed)
+}
+
+impl Limits {
+    /// How far the limits are apart, ns. Below 0 they contradict each other.
+    const fn width(&self) -> i64 {
+        self.most.saturating_sub(self.least)
+    }
+
+    /// Whether a clock that nobody set can be within these limits and, at another time, within the
+    /// other ones.
+    fn agrees(&self, other: &Self) -> bool {
+        let (least, most) = (self.least.max(other.least), self.most.min(other.most));
+        let seconds = i64::try_from(self.second.abs_diff(other.second)).unwrap_or(i64::MAX);
+        least.saturating_sub(most) <= MOST_DRIFT.saturating_mul(seconds.saturating_add(1))
+    }
+}
+
+/// Whether a host sends packets with the very same content again and again: ARP, neighbour
+/// discovery (RFC 4861) and multicast listeners (RFC 3810).
+fn is_repeated_often(packet: &Packet) -> bool {
+    match &packet.transport {
+        Transport::Arp(_) => true,
+        Transport::Icmp(icmp) => icmp.v6 && matches!(icmp.kind, 130..=143),
+        _ => false,
+    }
 }
 
 /// The node without a clock whose clock is bounded closest by one of those that have one.
@@ -236,210 +356,4 @@ fn is_sent(point: &Point) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{
-        by_hand::{A, B, NODE_A, UPLINK_IN, UPLINK_OUT, node},
-        model::Hello,
-    };
-
-    const MICROSECOND: i64 = 1_000;
-    const SECOND: i64 = 1_000_000_000;
-
-    fn packet(id: u16) -> Packet {
-        Packet {
-            src: A.into(),
-            dst: B.into(),
-            ttl: 64,
-            ip_id: Some(id.into()),
-            fragment: None,
-            len: 84,
-            transport: Transport::Other(47),
-            payload_hash: None,
-        }
-    }
-
-    /// Packets between nodes: which one sends, which one receives, when, and how long it takes.
-    fn crossings(clocks: &[i64], sent: &[(usize, usize, i64, i64)]) -> Crossings {
-        let hello: Hello = node("a", A, NODE_A);
-        let mut crossings = Crossings::default();
-        for (id, (from, to, time, took)) in (1..).zip(sent) {
-            for (node, point, time) in [(*from, UPLINK_OUT, *time), (*to, UPLINK_IN, time + took)] {
-                let time = time + clocks[node];
-                crossings.add((node, point), &hello.points[point], time, &packet(id));
-            }
-        }
-        crossings
-    }
-
-    #[test]
-    fn a_clock_needs_packets_in_both_directions() {
-        let there = (0, 1, 0, 30 * MICROSECOND);
-        let back = (1, 0, 100 * MICROSECOND, 10 * MICROSECOND);
-        let ahead = 7 * SECOND;
-        assert_eq!(crossings(&[0, ahead], &[there]).clocks(2), [None, None]);
-        let clocks = crossings(&[0, ahead], &[there, back]).clocks(2);
-        let expected = ComparedClock {
-            reference: 0,
-            ahead: ahead + 10 * MICROSECOND,
-            bound: 20 * MICROSECOND + 1 + DRIFT,
-        };
-        assert_eq!(clocks[1], Some(expected));
-    }
-
-    #[test]
-    fn clocks_of_a_row_of_nodes_have_one_reference() {
-        let clocks = [0, 5 * SECOND, -3 * SECOND, 9];
-        let sent = [
-            (0, 1, 0, 1_000),
-            (1, 0, 0, 1_000),
-            (1, 2, 0, 2_000),
-            (2, 1, 0, 2_000),
-        ];
-        let compared = crossings(&clocks, &sent).clocks(4);
-        let expected = |ahead, bound| {
-            Some(ComparedClock {
-                reference: 0,
-                ahead,
-                bound,
-            })
-        };
-        assert_eq!(
-            compared,
-            [
-                expected(0, 0),
-                expected(clocks[1], 1_001 + DRIFT),
-                expected(clocks[2], 3_002 + 2 * DRIFT),
-                None
-            ]
-        );
-    }
-
-    #[test]
-    fn a_packet_that_a_point_saw_twice_does_not_count() {
-        let hello = node("a", A, NODE_A);
-        let both = [(0, 1, 0, 50), (1, 0, 0, 50)];
-        let mut crossings = crossings(&[0, 0], &both);
-        // The same packet once more, long before the node received it for the first time.
-        let point = &hello.points[UPLINK_OUT];
-        crossings.add((0, UPLINK_OUT), point, -SECOND, &packet(1));
-        assert_eq!(crossings.clocks(2), [None, None]);
-    }
-
-    /// A capture has the retransmission only, the other one the original only.
-    #[test]
-    fn one_contradiction_among_many_does_not_count() {
-        let pings = (0..9).flat_map(|ping| {
-            let time = ping * SECOND;
-            [(0, 1, time, 50), (1, 0, time + 1_000, 50)]
-        });
-        let mut crossings = crossings(&[0, 7 * SECOND], &pings.collect::<Vec<_>>());
-        let hello = node("a", A, NODE_A);
-        let late = SECOND / 5;
-        for (node, point, time) in [(0, UPLINK_OUT, late), (1, UPLINK_IN, 7 * SECOND)] {
-            crossings.add((node, point), &hello.points[point], time, &packet(99));
-        }
-        let clock = crossings.clocks(2)[1].expect("it is compared");
-        assert_eq!((clock.ahead, clock.bound), (7 * SECOND, 51 + DRIFT));
-    }
-
-    /// Clocks whose difference is less than what packets show are left as they are.
-    #[test]
-    fn clocks_that_may_agree_are_not_corrected() {
-        let both = [(0, 1, 0, 900), (1, 0, 1_000, 50)];
-        let clock = crossings(&[0, 20], &both).clocks(2)[1].expect("it is compared");
-        assert_eq!((clock.ahead, clock.bound), (0, 921 + DRIFT));
-    }
-
-    #[test]
-    fn a_clock_that_was_set_is_not_compared() {
-        let before = crossings(&[0, 0], &[(0, 1, 0, 50), (1, 0, 0, 50)]);
-        assert!(before.clocks(2)[1].is_some());
-        let mut set = before;
-        let hello = node("a", A, NODE_A);
-        for (node, point, time) in [(1, UPLINK_OUT, SECOND), (0, UPLINK_IN, 50)] {
-            let point = (point, &hello.points[point]);
-            set.add((node, point.0), point.1, time, &packet(9));
-        }
-        assert_eq!(set.clocks(2), [None, None]);
-    }
-
-    #[test]
-    fn many_packets_take_bounded_memory_and_still_compare_clocks() {
-        let count = 3 * i64::try_from(PACKETS).expect("few");
-        let mut kept = Crossings::default();
-        let hello = node("a", A, NODE_A);
-        for number in 0..count {
-            let mut packet = packet(1);
-            packet.payload_hash = Some(number.cast_unsigned());
-            let (from, to) = if number % 2 == 0 { (0, 1) } else { (1, 0) };
-            for (node, point, time) in [(from, UPLINK_OUT, 0), (to, UPLINK_IN, 60)] {
-                let time = time + i64::try_from(node).expect("few") * SECOND;
-                kept.add((node, point), &hello.points[point], time, &packet);
-            }
-        }
-        assert!(kept.packets.len() <= PACKETS);
-        let clock = kept.clocks(2)[1].expect("it is compared");
-        assert_eq!((clock.ahead, clock.bound), (SECOND, 61 + DRIFT));
-    }
-
-    /// Pings of two nodes, once a second. Some of them take long.
-    #[test]
-    fn clocks_that_drift_are_within_the_bound_all_the_time() {
-        const PINGS: i64 = 600;
-        for drift in [-50, 0, 50] {
-            // Parts per million of the time since the middle.
-            let ahead = |time: i64| 3 * SECOND + (time - PINGS / 2 * SECOND) / 1_000_000 * drift;
-            let hello = node("a", A, NODE_A);
-            let mut crossings = Crossings::default();
-            for ping in 0..PINGS {
-                let took = if ping % 7 == 0 {
-                    SECOND / 20
-                } else {
-                    40 * MICROSECOND
-                };
-                let time = ping * SECOND + SECOND / 3;
-                for (from, to, time) in [(0, 1, time), (1, 0, time + 2 * took)] {
-                    let id = u16::try_from(2 * ping).expect("few") + u16::from(from == 1);
-                    for (node, at, time) in [(from, UPLINK_OUT, time), (to, UPLINK_IN, time + took)]
-                    {
-                        let time = time + if node == 1 { ahead(time) } else { 0 };
-                        crossings.add((node, at), &hello.points[at], time, &packet(id));
-                    }
-                }
-            }
-            let clock = crossings.clocks(2)[1].expect("it is compared");
-            for time in (0..PINGS).map(|ping| ping * SECOND) {
-                let error = (ahead(time) - clock.ahead).abs();
-                assert!(
-                    error <= clock.bound,
-                    "{drift} at {time}: {error} of {clock:?}"
-                );
-            }
-            let most = 600 / 2 * 50 * MICROSECOND * i64::from(drift != 0) + 200 * MICROSECOND;
-            assert!(clock.bound <= most, "{clock:?}");
-        }
-    }
-
-    proptest! {
-        /// However long packets take, the truth is within the bound.
-        #[test]
-        fn the_truth_is_within_the_bound(
-            ahead in -1_000_000_000_000..1_000_000_000_000_i64,
-            packets in prop::collection::vec(
-                (any::<bool>(), 0..5 * SECOND, 0..SECOND), 2..40
-            ),
-        ) {
-            let sent = packets.iter().map(|(there, time, took)| {
-                let (from, to) = if *there { (0, 1) } else { (1, 0) };
-                (from, to, *time, *took)
-            });
-            let crossings = crossings(&[0, ahead], &sent.collect::<Vec<_>>());
-            if let Some(compared) = crossings.clocks(2)[1] {
-                prop_assert!((ahead - compared.ahead).abs() <= compared.bound);
-            }
-        }
-    }
-}
+mod tests;

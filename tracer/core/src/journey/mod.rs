@@ -38,7 +38,7 @@ mod tunnel;
 
 pub(crate) use arrival::expected;
 pub use arrival::{Arrival, arrival};
-pub use crossings::{ComparedClock, Crossings};
+pub use crossings::{ComparedClock, ComparedClocks, Crossings};
 pub use destination::destination;
 pub use drop::{Class, Drop, Judgement};
 pub use engine::{Engine, Joined};

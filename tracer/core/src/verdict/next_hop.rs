@@ -41,13 +41,15 @@ pub(super) fn leads(
     if tunnelled {
         return Leads::There;
     }
-    let next = step.dst_mac.and_then(|mac| node_with(case.scene, mac));
-    if let (Some(node), Some(mac)) = (next, step.dst_mac)
-        && node != to
-        && node != step.node
-        && comes_in_observed(case, node, mac)
+    let owners = step
+        .dst_mac
+        .map_or_else(Vec::new, |mac| nodes_with(case.scene, mac, step.time));
+    if let ([node], Some(mac)) = (&*owners, step.dst_mac)
+        && *node != to
+        && *node != step.node
+        && comes_in_observed(case, *node, mac)
     {
-        return Leads::By(node);
+        return Leads::By(*node);
     }
     let came_in = circumstances.came_in(step, to);
     if came_in == Some(true) {
@@ -62,11 +64,15 @@ pub(super) fn leads(
     }
     let devices = &case.scene.nodes[to].network.devices;
     if devices.iter().any(|device| device.mac == Some(mac)) {
-        return if comes_in_observed(case, to, mac) {
+        return if *owners == [to] && comes_in_observed(case, to, mac) {
             Leads::There
         } else {
             Leads::Unknown
         };
+    }
+    // Two nodes with one MAC: which of them the network gave the frame is not known.
+    if owners.len() > 1 {
+        return Leads::Unknown;
     }
     if came_in.is_none() {
         return Leads::Unknown;
@@ -76,7 +82,7 @@ pub(super) fn leads(
     }
     // A pod that is on the wire itself (macvlan) has a MAC that its node does not know. So an
     // unknown MAC alone does not show that the frame went elsewhere.
-    if is_behind(case, to) || is_gateway(case, step, mac) || next.is_some() {
+    if is_behind(case, to) || is_gateway(case, step, mac) || !owners.is_empty() {
         Leads::Elsewhere(mac)
     } else {
         Leads::Unknown
@@ -114,13 +120,18 @@ fn is_gateway(case: &Case<'_>, step: &Step, mac: Mac) -> bool {
     way(case, step).is_some_and(|way| way.gateway.is_some() && way.mac == Some(mac))
 }
 
-/// Index of the agent of the node that has a MAC.
-fn node_with(scene: &Scene, mac: Mac) -> Option<usize> {
-    let mut nodes = scene.nodes.iter();
-    nodes.position(|hello| {
-        let mut devices = hello.network.devices.iter();
-        devices.any(|device| device.mac == Some(mac))
-    })
+/// Indexes of the agents of all nodes that have a MAC at `time`, Unix time, ns.
+fn nodes_with(scene: &Scene, mac: Mac, time: i64) -> Vec<usize> {
+    let has_it = |node: &usize| {
+        let mut devices = scene.nodes[*node].network.devices.iter();
+        devices.any(|device| {
+            let until = device
+                .until
+                .map_or(i64::MAX, |until| scene.unix(*node, until));
+            device.mac == Some(mac) && time < until
+        })
+    };
+    (0..scene.nodes.len()).filter(has_it).collect()
 }
 
 /// The route that a packet took out of its node, if the agent there knows it.
@@ -135,12 +146,16 @@ fn way<'a>(case: &Case<'a>, step: &Step) -> Option<&'a Way> {
     })
 }
 
-/// The machine that has a MAC. `way` is the route of the packet.
-fn station(scene: &Scene, way: Option<&Way>, mac: Mac) -> Station {
+/// The machine that has the MAC to which a frame was sent. `way` is the route of the packet.
+fn station(scene: &Scene, way: Option<&Way>, step: &Step, mac: Mac) -> Station {
     let way = way.filter(|way| way.mac == Some(mac));
+    let node = match *nodes_with(scene, mac, step.time) {
+        [node] => Some(node),
+        _ => None,
+    };
     Station {
         mac,
-        node: node_with(scene, mac),
+        node,
         address: way.map(|way| way.gateway.unwrap_or(way.to)),
     }
 }
@@ -180,7 +195,7 @@ pub(super) fn astray(case: &Case<'_>, gone: &Gone<'_>, mac: Mac) -> Option<Verdi
         drop: None,
         outcome: Outcome::Astray {
             step: index,
-            station: station(scene, way, mac),
+            station: station(scene, way, step, mac),
             node,
         },
         waits: None,
@@ -220,7 +235,7 @@ pub(super) fn no_next_hop(
         },
         None if leads == Leads::Unknown => Evidence::SentToUnknown { mac, node },
         None => Evidence::SentElsewhere {
-            station: station(scene, way(case, gone.step), mac),
+            station: station(scene, way(case, gone.step), gone.step, mac),
             step: case.index(gone.step),
             node,
         },

@@ -75,7 +75,7 @@ impl Turn {
     /// Waits until no other tracer has the turn.
     ///
     /// # Errors
-    /// If a tracer, or another process of root's that could attach, holds the turn for longer than
+    /// If a tracer, or another process that could attach, holds the turn for longer than
     /// `patience`.
     pub(super) fn wait(patience: Duration) -> Result<Self, NodeError> {
         Self::of(TURN, patience)
@@ -144,8 +144,16 @@ fn holder(name: &str) -> Result<Option<Holder>, Errno> {
             .escape_debug()
             .to_string(),
         // In a user namespace of its own, any user's process has all capabilities.
-        may_attach: peer.uid() == 0 && has_net_admin(&String::from_utf8_lossy(&status)),
+        may_attach: (peer.uid() == 0 || shares_user_namespace(peer.pid()))
+            && has_net_admin(&String::from_utf8_lossy(&status)),
     }))
+}
+
+/// Whether a process is in the user namespace of this one. If that cannot be read, the answer is no.
+fn shares_user_namespace(pid: i32) -> bool {
+    let user = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).ok();
+    let own = user("thread-self");
+    own.is_some() && own == user(&pid.to_string())
 }
 
 /// Whether a process has CAP_NET_ADMIN, by `/proc/PID/status`. If that cannot be read, the answer is

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::{
-    by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, scene, verdict},
+    by_hand::{A, B, NODE_A, NODE_B, UPLINK_IN, UPLINK_OUT, journey as made, node, scene, verdict},
     journey::Closed,
     model::{Arp, Encap, EncapKind, Packet, Transport},
+    verdict::{Leg, LegKind},
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -82,12 +83,48 @@ fn journey(
 }
 
 fn add(legs: &mut Legs, journey: &Journey) {
-    let kind = if journey.steps.len() > 1 {
-        Kind::Delivered
+    let verdict = if journey.steps.len() > 1 {
+        verdict(Kind::Delivered)
     } else {
-        Kind::Lost
+        lost_towards(1)
     };
-    legs.add(&scene(), journey, &verdict(kind));
+    legs.add(&scene(), journey, &verdict);
+}
+
+fn lost_towards(node: usize) -> Verdict {
+    Verdict {
+        outcome: Outcome::Lost(Leg {
+            kind: LegKind::Wire,
+            step: 0,
+            node,
+            points: vec![UPLINK_IN],
+        }),
+        ..verdict(Kind::Lost)
+    }
+}
+
+/// A watched node is the next hop. What vanishes on the way there says nothing about the rest of the
+/// way, and what arrives there does.
+#[test]
+fn a_loss_towards_a_watched_next_hop_is_on_that_leg() {
+    let mut legs = Legs::default();
+    let mut scene = scene();
+    scene
+        .nodes
+        .push(node("node-c", [10, 244, 3, 1], [172, 16, 0, 3]));
+    let (large, small) = (1_400, 100);
+    for time in 1..=3 {
+        let lost = journey(time * SECOND, large, None, udp(), false);
+        legs.add(&scene, &lost, &lost_towards(2));
+        let mut arrived = journey(time * SECOND + 1, small, None, udp(), true);
+        arrived.steps[1].node = 2;
+        legs.add(&scene, &arrived, &verdict(Kind::Delivered));
+    }
+    let another = journey(4 * SECOND, large, None, udp(), false);
+    let sort = Sort::of(&scene, &another, &another.steps[0]);
+    let towards = |node| legs.pattern(0, node, &sort, large);
+    assert_eq!(towards(2), Some(Pattern::TooLarge(small)));
+    assert_eq!(towards(1), None);
 }
 
 /// What is said of one more packet that vanished as this one did.

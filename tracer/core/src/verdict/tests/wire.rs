@@ -109,6 +109,37 @@ fn what_a_watched_next_hop_did_not_get_is_lost_on_the_way_there() {
     }
 }
 
+/// Two nodes have the MAC, as clones of a machine do, or the destination's node has it as well.
+#[test]
+fn a_mac_of_two_nodes_leads_to_neither() {
+    let gone = bare(Some(GATEWAY_MAC));
+    for (other, index) in [("node-b", 1), ("node-d", 3)] {
+        let mut scene = with_third();
+        scene
+            .nodes
+            .push(node("node-d", [10, 244, 4, 1], [172, 16, 0, 4]));
+        let devices = &mut scene.nodes[index].network.devices;
+        devices.push(device("uplink", GATEWAY_MAC));
+        assert_eq!(judged(&scene, &gone, &CALM).0, Kind::Unknown, "{other}");
+    }
+}
+
+/// The third node had the MAC before the packet was sent.
+#[test]
+fn a_mac_of_a_device_that_was_gone_leads_nowhere() {
+    let gone = bare(Some(GATEWAY_MAC));
+    let mut scene = with_third();
+    scene.nodes[2].network.devices[0].until = Some(1);
+    let (verdict, _) = judge(&scene, &gone, &CALM);
+    assert_ne!(verdict.kind, Kind::Lost);
+    // The destination's node had it.
+    let mut scene = known();
+    let mut own = device("uplink", GATEWAY_MAC);
+    own.until = Some(1);
+    scene.nodes[1].network.devices.push(own);
+    assert_eq!(judged(&scene, &gone, &CALM).0, Kind::Unknown);
+}
+
 /// Too many ways were seen to remember whether others by this gateway came in there.
 #[test]
 fn what_is_forgotten_does_not_say_that_a_frame_went_elsewhere() {
