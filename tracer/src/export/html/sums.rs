@@ -12,7 +12,7 @@ use tracer_core::{
     verdict::{Kind, Place, Summary},
 };
 
-use super::{Html, rows::CONFIDENCES};
+use super::{Html, path::path, rows::CONFIDENCES};
 use crate::view::{
     HOST, Look, Moment, Text,
     legs::{Leg, in_path_order},
@@ -35,7 +35,7 @@ impl<W: Write> Html<W> {
         let mut notes = Vec::new();
         if let Some(selected) = selected {
             notes.push(format!(
-                "Only journeys that match --where '{}' are here: {} of {}; sums and latencies are of all.",
+                "This page has only the journeys that match --where '{}': {} of {}. Sums, latencies and drops by place are of all.",
                 selected.query, selected.matching, selected.of
             ));
         }
@@ -54,8 +54,10 @@ impl<W: Write> Html<W> {
             "follow": self.started.follow,
             "warnings": self.started.warnings,
             "notes": notes,
+            "is_filtered": selected.is_some(),
             "kinds": Kind::ALL.map(Kind::name),
             "confidences": CONFIDENCES,
+            "path": path(scene, &self.tally),
             "problems": self.problems.all(),
             "besides": self.problems.besides(),
             "points": points.iter().map(|at| point(scene, *at)).collect::<Vec<_>>(),
