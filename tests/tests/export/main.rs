@@ -26,6 +26,8 @@ mod pcapng;
 mod profile;
 // The schema of JSON lines and documents.
 mod schema;
+// The names of Services.
+mod services;
 
 use std::{
     cell::RefCell,

@@ -34,6 +34,7 @@ fn scene() -> DropScene {
             .map(|(node, pod)| Hello {
                 node: (*node).to_owned(),
                 boot_id: String::new(),
+                kernel: None,
                 realtime_offset: 0,
                 clock_bound: 0,
                 points: Vec::new(),

@@ -83,6 +83,7 @@
   at("note").textContent = meta.notes.map(plain).join(" ");
   at("sums").textContent = plain(meta.sums);
   at("names").textContent = meta.names.map(plain).join("\n") || "No address of these journeys has a known name.";
+  at("nodes").textContent = meta.nodes.map(plain).join("\n");
   at("points").textContent = places.join("\n");
   at("warnings").textContent = meta.warnings.map(plain).join("\n") || "There were none.";
 

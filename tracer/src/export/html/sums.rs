@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tracer_core::{
     journal::{Selected, View as _},
     journey::Scene,
+    model::Hello,
     verdict::{Kind, Place, Summary},
 };
 
@@ -60,12 +61,21 @@ impl<W: Write> Html<W> {
             "path": path(scene, &self.tally),
             "problems": self.problems.all(),
             "besides": self.problems.besides(),
+            "nodes": scene.nodes.iter().map(node).collect::<Vec<_>>(),
             "points": points.iter().map(|at| point(scene, *at)).collect::<Vec<_>>(),
             "legs": legs,
             "drops": drops(summary),
             "names": names,
             "sums": sums(scene, summary, selected)?,
         }))
+    }
+}
+
+/// A node, and its kernel if that is known.
+fn node(hello: &Hello) -> String {
+    match &hello.kernel {
+        Some(kernel) => format!("{}  {kernel}", hello.node),
+        None => hello.node.clone(),
     }
 }
 
