@@ -98,7 +98,7 @@ impl<W: Write> View for Html<W> {
             number: self.tally.journeys(),
             journey: Box::new(journey.clone()),
             verdict: verdict.clone(),
-            parts: parts.clone(),
+            parts: *parts,
         };
         self.tally.add(scene, &Arc::new(entry));
         let text = outcome::text(scene, journey, verdict, parts);
