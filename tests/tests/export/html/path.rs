@@ -106,6 +106,8 @@ fn the_path_names_what_is_wrong_where_it_happens() -> Result<()> {
     let problem = at("10 dropped ▼ (as #")?;
     ensure!(rows[problem].contains("at flannel.1 on node-b"), "{rows:?}");
     ensure!(rows[problem - 1].starts_with("flannel.1"), "{rows:?}");
+    // The median and the 99th percentile of the time from cni0, in two digits.
+    at("flannel.1\tvxlan\t10\t1.1 µs\t13 µs\t-")?;
     ensure!(at("node-a")? < at("node-b")? && at("node-b")? < problem);
     ensure!(at("■ shop/web")? < at("veth")?, "{rows:?}");
     ensure!(problem < at("■ payments/search")?, "{rows:?}");

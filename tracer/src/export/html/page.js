@@ -40,17 +40,22 @@
     return svg;
   }
   const grouped = (number) => number.toLocaleString("en-US");
+  const units = (size) => size < 1e3 ? ["ns", 1] : size < 1e6 ? ["µs", 1e3] : size < 1e9 ? ["ms", 1e6] : ["s", 1e9];
   function span(ns) {
-    const size = Math.abs(ns);
-    if (size < 1e3) return `${ns} ns`;
-    const [unit, by] = size < 1e6 ? ["µs", 1e3] : size < 1e9 ? ["ms", 1e6] : ["s", 1e9];
+    const [unit, by] = units(Math.abs(ns));
+    if (by === 1) return `${ns} ns`;
     const value = ns / by;
     return `${Math.abs(value) < 10 ? value.toFixed(2) : Math.abs(value) < 100 ? value.toFixed(1) : Math.round(value)} ${unit}`;
+  }
+  // Two digits: the path's histograms have no more.
+  function rough(ns) {
+    const [unit, by] = units(Math.abs(ns));
+    return `${Number((ns / by).toPrecision(2))} ${unit}`;
   }
   // All digits down to the nanosecond. Zeros at the end are left out: a capture may only count µs.
   function exact(ns) {
     const size = Math.abs(ns);
-    const [unit, digits] = size < 1e3 ? ["ns", 0] : size < 1e6 ? ["µs", 3] : size < 1e9 ? ["ms", 6] : ["s", 9];
+    const [unit, by] = units(size), digits = Math.round(Math.log10(by));
     const text = String(size).padStart(digits + 1, "0");
     const whole = text.slice(0, text.length - digits), part = text.slice(text.length - digits).replace(/0+$/, "");
     return `${ns < 0 ? "-" : ""}${whole}${digits > 0 && part !== "" ? "." + part : ""} ${unit}`;
@@ -113,7 +118,7 @@
   }
   function passed([packets, p50, p99, two_clocks]) {
     if (packets === 0) return [cell("-", true), cell(""), cell("")];
-    const time = (ns) => cell(ns === null ? "" : (two_clocks ? "~" : "") + span(ns), true);
+    const time = (ns) => cell(ns === null ? "" : (two_clocks ? "~" : "") + rough(ns), true);
     return [cell(grouped(packets), true), time(p50), time(p99)];
   }
   function path({ stations, nowhere, more_problems }) {
