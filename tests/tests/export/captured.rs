@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    ffi::OsStr,
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -12,7 +13,10 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::{Signal, kill},
+        utsname::uname,
+    },
     unistd::Pid,
 };
 use serde_json::Value;
@@ -259,9 +263,22 @@ fn captured_frames_equal_the_sent_ones() -> Result<()> {
     assert!(found.is_empty(), "{found:?}");
 
     let shown: Value = serde_json::from_str(&printed(&["show", "-o", "json", &file])?)?;
+    let kernel = uname()?;
+    let [release, architecture] = [kernel.release(), kernel.machine()].map(OsStr::to_string_lossy);
     for node in shown["nodes"].as_array().context("nodes")? {
         assert_eq!(node["snaplen"], SNAPLEN);
+        assert_eq!(node["kernel"]["release"], *release);
+        assert_eq!(node["kernel"]["architecture"], *architecture);
     }
+    let mut command = process::command("capinfos");
+    command.arg("-I").arg(&capture);
+    let interfaces = process::run(&mut command, "")?;
+    let system = format!("Operating system = Linux {release} ({architecture})");
+    assert_eq!(
+        interfaces.matches(&system).count(),
+        interfaces.matches("Name = ").count(),
+        "{interfaces}"
+    );
     assert!(printed(&["show", &file])?.contains("payload"));
     Ok(())
 }

@@ -1,9 +1,16 @@
-//! Flows that must or must not pass, compared with recordings with a drop and without.
+//! Flows that must or must not pass, compared with recordings and with live follows, with a drop
+//! and without.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Result, ensure};
-use tracer_tests::{process::Finished, program::run};
+use serde_json::Value;
+use tracer_tests::{
+    Lab, LabSpec,
+    process::Finished,
+    program::{self, LIMIT, Tracer, run},
+    traffic::Flow,
+};
 
 use crate::{fixture, folder, names};
 
@@ -121,5 +128,63 @@ fn files_that_hold_no_expectations_are_refused_before_anything_is_shown() -> Res
     let ended = run(["replay", &fixture("clean"), "--junit", "report.xml"])?;
     ensure!(ended.status.code() == Some(2), "{}", ended.stderr);
     ensure!(ended.stderr.contains("--expect-file"), "{}", ended.stderr);
+    Ok(())
+}
+
+/// Follows one ping until a journey has this direction and verdict. Returns how the follow ended,
+/// and the report.
+fn followed(lab: &Lab, direction: &str, verdict: &str) -> Result<(program::Finished, String)> {
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let [from, to] = [a, b].map(|pod| format!("{}/{}", pod.namespace, pod.name));
+    let folder = folder()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (flows, report) = (path("flows.yaml"), path("report.xml"));
+    let expectations = format!(
+        "flows:
+- {{name: asked, from: ={from}, to: ={to}, proto: icmp, expect: delivered}}
+- {{name: answered, from: ={to}, to: ={from}, proto: icmp, expect: delivered}}
+- {{name: not by TCP, from: ={from}, to: ={to}, proto: tcp, expect: none}}
+"
+    );
+    fs::write(&flows, expectations)?;
+    let ends = ["--src-pod", &from, "--dst-pod", &to, "--proto", "icmp"];
+    let expected = ["--expect-file", &flows, "--junit", &report];
+    let mut tracer = Tracer::follow(lab, [&ends[..], &expected].concat())?;
+    tracer.wait_started(LIMIT)?;
+    Flow::new(a, b).ping(1, Duration::from_millis(2))?;
+    let is_it =
+        |value: &Value| value["direction"] == direction && value["verdict"]["kind"] == verdict;
+    tracer.wait_for(is_it, LIMIT)?;
+    Ok((tracer.stop()?, fs::read_to_string(report)?))
+}
+
+#[test]
+fn live_flows_are_compared_when_the_follow_ends() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let (met, report) = followed(&lab, "reply", "delivered")?;
+    ensure!(met.status.success(), "{}", met.stderr);
+    let told = "tracer: as expected: all of 3 flows\n";
+    ensure!(met.stderr.contains(told), "{}", met.stderr);
+    ensure!(
+        report.contains("tests=\"3\" skipped=\"0\" errors=\"0\" failures=\"0\""),
+        "{report}"
+    );
+
+    let far = &lab.nodes[lab.pods[1].node];
+    let rule = "table inet t { chain c { type filter hook forward priority 0; icmp type echo-request drop; }; }";
+    far.netns.batch("nft -f -", rule)?;
+    let (missed, report) = followed(&lab, "request", "dropped")?;
+    ensure!(missed.status.code() == Some(3), "{}", missed.stderr);
+    for told in [
+        "tracer: asked: expected delivered, but 1 of 1 packet has the verdict dropped (netfilter), for example #1: dropped at ",
+        "tracer: answered: expected delivered, but no packet of it was seen",
+    ] {
+        ensure!(missed.stderr.contains(told), "{told} in {}", missed.stderr);
+    }
+    ensure!(!missed.stderr.contains("not by TCP"), "{}", missed.stderr);
+    ensure!(
+        report.contains("tests=\"3\" skipped=\"0\" errors=\"0\" failures=\"2\""),
+        "{report}"
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Exports of recordings. The programs for which they are made read them, and the tests compare
-//! them with a replay of the same recordings. The tests need no root, except `captured`, `extcap`
-//! and `live`.
+//! them with a replay of the same recordings. The tests need no root, except `captured`,
+//! `expect`, `extcap` and `live`.
 
 // Bundles, read by tar.
 mod bundle;
@@ -26,6 +26,8 @@ mod pcapng;
 mod profile;
 // The schema of JSON lines and documents.
 mod schema;
+// The names of Services.
+mod services;
 
 use std::{
     cell::RefCell,

@@ -50,6 +50,7 @@ pub(crate) fn node(name: &str, pod: [u8; 4], own: [u8; 4]) -> Hello {
     Hello {
         node: name.to_owned(),
         boot_id: "one".to_owned(),
+        kernel: None,
         realtime_offset: 0,
         clock_bound: 0,
         streams: 1,

@@ -18,6 +18,7 @@ fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
         boot_id: node.to_owned(),
+        kernel: None,
         realtime_offset: 0,
         clock_bound: 0,
         points: Vec::new(),

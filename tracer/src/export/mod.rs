@@ -13,6 +13,8 @@ mod output;
 mod parquet;
 mod pcapng;
 mod sorted;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io::{self, IsTerminal as _},

@@ -148,6 +148,7 @@ fn hello(node: &str, inventory: Option<&Inventory>) -> Hello {
     Hello {
         node: node.to_owned(),
         boot_id: String::new(),
+        kernel: None,
         realtime_offset: 0,
         clock_bound: 0,
         snaplen: 0,

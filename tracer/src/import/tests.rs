@@ -1,6 +1,7 @@
 //! Captures that are made here, byte by byte, and what becomes of them.
 
 mod made;
+mod tunnels;
 
 use std::{
     fs, io,
@@ -40,6 +41,11 @@ const PLACES: [&str; 4] = [
 /// What tcpdump has at each of these places of some pings. The clock of node-b is `apart` ns
 /// behind.
 fn pings(count: u16, apart: u64) -> [Vec<Timed>; 4] {
+    pings_in(tunnelled, count, apart)
+}
+
+/// The same in a tunnel, whose frames `outside` makes.
+fn pings_in(outside: fn(u16, bool) -> Vec<u8>, count: u16, apart: u64) -> [Vec<Timed>; 4] {
     let mut places = [const { Vec::new() }; 4];
     for seq in 0..count {
         for answer in [false, true] {
@@ -47,7 +53,7 @@ fn pings(count: u16, apart: u64) -> [Vec<Timed>; 4] {
             for nth in 0..4_u64 {
                 let place = if answer { 3 - nth } else { nth } as usize;
                 let mut frame = match place {
-                    1 | 2 => tunnelled(seq, answer),
+                    1 | 2 => outside(seq, answer),
                     _ => echo(seq, answer, if nth == 0 { 0 } else { 2 }),
                 };
                 // MAC addresses tell who sends to whom.
@@ -91,7 +97,11 @@ impl Stage {
 
     /// The journeys of what is imported.
     fn imported(&self, files: &[PathBuf], at: &[&str]) -> Shown {
-        let outcome = import(&self.args(files, at)).expect("captures");
+        self.imported_by(&self.args(files, at))
+    }
+
+    fn imported_by(&self, args: &ImportArgs) -> Shown {
+        let outcome = import(args).expect("captures");
         assert_eq!(outcome, Outcome::Done);
         shown(&self.path("out.arrows"))
     }

@@ -2,16 +2,18 @@
 
 use std::{
     convert::Infallible,
+    ffi::OsStr,
     fs, io,
     sync::mpsc as std_mpsc,
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::sys::utsname::uname;
 use tokio::sync::mpsc;
 use tracer_common::config::{Load, TunnelPorts};
 use tracer_core::input::Batch;
-use tracer_core::model::{Hello, Network, Point};
+use tracer_core::model::{Hello, Kernel, Network, Point};
 
 use super::{
     NodeError, clock,
@@ -58,6 +60,7 @@ pub fn start(start: &Task) -> Result<Agent, NodeError> {
     let mut hello = Hello {
         node: start.node.clone(),
         boot_id: boot_id(),
+        kernel: kernel(),
         realtime_offset: realtime_offset(),
         clock_bound: 0,
         streams: 0,
@@ -279,6 +282,15 @@ fn boot_id() -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
+}
+
+fn kernel() -> Option<Kernel> {
+    let names = uname().ok()?;
+    let text = |name: &OsStr| name.to_string_lossy().into_owned();
+    Some(Kernel {
+        release: text(names.release()),
+        architecture: text(names.machine()),
+    })
 }
 
 fn realtime_offset() -> i64 {

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use tracer_core::model::Kernel;
 
 use super::{
     Look, json,
@@ -56,10 +57,12 @@ pub fn contents_text(out: &mut impl Write, look: &Look, contents: &Contents) -> 
     }
     for ((hello, hops), drops) in head.nodes.iter().zip(hops).zip(drops) {
         let points = hello.points.len();
+        let kernel = hello.kernel.as_ref();
+        let kernel = kernel.map_or_else(String::new, |kernel| format!(", on {kernel}"));
         say(
             "node",
             &format!(
-                "{}: {hops} hops at {points} observation points, {drops} drops",
+                "{}: {hops} hops at {points} observation points, {drops} drops{kernel}",
                 hello.node
             ),
         );
@@ -125,6 +128,7 @@ pub fn contents_json(out: &mut impl Write, contents: &Contents) -> io::Result<()
         nodes: nodes
             .map(|((hello, hops), drops)| Agent {
                 node: &hello.node,
+                kernel: hello.kernel.as_ref(),
                 points: hello.points.len(),
                 snaplen: hello.snaplen,
                 hops: *hops,
@@ -181,6 +185,8 @@ pub(super) struct Recording<'a> {
 struct Agent<'a> {
     /// Name of the node, as the cluster knows it.
     node: &'a str,
+    /// The node's kernel; null if it is not known.
+    kernel: Option<&'a Kernel>,
     /// Number of the agent's observation points.
     points: usize,
     /// Number of each frame's first bytes that the agent captured, so that the file holds payload;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tracer_common::drop::{DropCounter, DropCounters, Scope};
 use tracer_core::{
     input::DropReport,
-    model::{Freed, Hello, Network, Owner, OwnerKind, Packet, Place, Transport},
+    model::{Freed, Hello, Kernel, Network, Owner, OwnerKind, Packet, Place, Transport},
     verdict::{DropKind, Tally},
 };
 
@@ -34,6 +34,10 @@ fn scene() -> DropScene {
             .map(|(node, pod)| Hello {
                 node: (*node).to_owned(),
                 boot_id: String::new(),
+                kernel: Some(Kernel {
+                    release: "6.18.5".to_owned(),
+                    architecture: "x86_64".to_owned(),
+                }),
                 realtime_offset: 0,
                 clock_bound: 0,
                 points: Vec::new(),

@@ -18,6 +18,7 @@ pub(crate) mod live;
 mod look;
 mod moment;
 pub(crate) mod outcome;
+pub(crate) mod path;
 pub(crate) mod places;
 mod plan;
 mod progress;

@@ -97,6 +97,7 @@ impl Agent {
         Hello {
             node: format!("node-{}", self.node),
             boot_id: format!("boot-{}", self.node),
+            kernel: None,
             realtime_offset: OFFSETS[self.node],
             clock_bound: 0,
             points: points.collect(),

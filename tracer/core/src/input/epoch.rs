@@ -30,15 +30,21 @@ impl Epoch {
             clock: if is_moved { moved } else { 0 },
         };
         let Hello {
+            kernel,
             points,
             streams,
             next_hops,
             local,
             drops,
             network,
-            notes,
+            mut notes,
             ..
         } = anew;
+        if let (Some(before), Some(kernel)) = (&known.kernel, kernel)
+            && *before != kernel
+        {
+            notes.push(format!("the node runs {kernel} since its agent began anew"));
+        }
         let is_there = |index: &usize| known.points[*index].until.is_none();
         let point = |point| Point {
             since: time,
@@ -124,7 +130,7 @@ impl Epoch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{by_hand, input::Report};
+    use crate::{by_hand, input::Report, model::Kernel};
 
     fn hello(boot_id: &str, realtime_offset: i64) -> Hello {
         Hello {
@@ -164,6 +170,27 @@ mod tests {
         // One boot has one clock, whatever the two readings say.
         assert_eq!((sent.stream, sent.watermark), (streams + 1, 60));
         assert_eq!(sent.report.expect("it has one").gone, [points]);
+    }
+
+    /// What was known of the node stays, so that a change of its kernel must be told.
+    #[test]
+    fn another_kernel_is_told() {
+        let on = |release: &str| Hello {
+            kernel: Some(Kernel {
+                release: release.to_owned(),
+                architecture: "x86_64".to_owned(),
+            }),
+            ..hello("one", 1_000)
+        };
+        let notes = |later| {
+            let (_, batch) = Epoch::begin(&on("6.1.0"), later, 50);
+            batch.change.expect("it is one").notes
+        };
+        assert_eq!(notes(on("6.1.0")), Vec::<String>::new());
+        assert_eq!(
+            notes(on("6.12.0")),
+            ["the node runs Linux 6.12.0 (x86_64) since its agent began anew"]
+        );
     }
 
     #[test]

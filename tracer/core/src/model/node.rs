@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Network;
+use super::{Kernel, Network};
 
 /// An agent's first message: its node, its observation points and its clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,9 @@ pub struct Hello {
     /// Identifier of the node's boot. Agents with equal identifiers share a kernel, and so a
     /// monotonic clock.
     pub boot_id: String,
+    /// The node's kernel. `None` if the agent is older and does not report it, or if nobody knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
     /// Nanoseconds that turn [`super::Hop::time`] into Unix time when added.
     pub realtime_offset: i64,
     /// Error bound of `realtime_offset` against the collector's clock, ns; 0 for agents in the

@@ -155,6 +155,7 @@ pub(super) fn beginning() -> Beginning {
     let hello = |index: usize| Hello {
         node: nodes[index].to_owned(),
         boot_id: nodes[index].to_owned(),
+        kernel: None,
         realtime_offset: START - 5 * S,
         clock_bound: 0,
         streams: STREAMS,

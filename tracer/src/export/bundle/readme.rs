@@ -69,7 +69,7 @@ contents.txt
     packets, and whether it is complete.
 nodes.json
     What the agent on each node said of itself: its observation points and why
-    it chose them, devices, routes, addresses and clock; by recording.
+    it chose them, devices, routes, addresses, kernel and clock; by recording.
 ",
         env!("CARGO_PKG_VERSION")
     )?;

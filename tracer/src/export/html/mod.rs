@@ -5,17 +5,21 @@
 //! of all journeys. If there are more journeys than the limit, the page has all problems and a
 //! sample of the rest, and says so.
 
+mod path;
 mod problems;
 mod rows;
 mod sums;
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 use tracer_core::{
-    journal::{Changed, Selected, Started, View},
+    journal::{Changed, Entry, Selected, Started, View},
     journey::{Journey, Scene},
     verdict::{Kind, Parts, Summary, Verdict},
 };
@@ -25,7 +29,7 @@ use self::{
     rows::{Row, Rows, Seen},
 };
 use super::names::Names;
-use crate::view::outcome;
+use crate::view::{outcome, path::Tally};
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -40,6 +44,8 @@ pub(super) struct Html<W> {
     seen: Seen,
     rows: Rows,
     problems: Problems,
+    /// Counts by place, for the path.
+    tally: Tally,
 }
 
 impl<W: Write> Html<W> {
@@ -55,6 +61,7 @@ impl<W: Write> Html<W> {
             seen: Seen::default(),
             rows: Rows::default(),
             problems: Problems::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -87,6 +94,13 @@ impl<W: Write> View for Html<W> {
         parts: &Parts,
     ) -> io::Result<()> {
         self.names.take(scene, journey);
+        let entry = Entry {
+            number: self.tally.journeys(),
+            journey: Box::new(journey.clone()),
+            verdict: verdict.clone(),
+            parts: *parts,
+        };
+        self.tally.add(scene, &Arc::new(entry));
         let text = outcome::text(scene, journey, verdict, parts);
         let is_problem = self.problems.take(scene, journey, verdict, &text);
         if self.rows.wants(is_problem) {

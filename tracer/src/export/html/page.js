@@ -10,7 +10,7 @@
   // A row's columns, as export/html/rows.rs writes them.
   const ID = 0, TIME = 1, KIND = 2, FROM = 3, TO = 4, PACKET = 5, VERDICT = 6, CONFIDENCE = 7,
     CAUSE = 8, EVIDENCE = 9, HOPS = 10, DROPS = 11, ANSWERS = 12, RETRANSMITS = 13, AMBIGUOUS = 14;
-  const ROW = 26, PAGE = 15, TABLE = 40, FALL = 60;
+  const ROW = 26, PAGE = 15, TABLE = 40, FALL = 60, PROBLEMS = 5;
 
   function plain(text) {
     return String(text).replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g, "\ufffd");
@@ -40,20 +40,34 @@
     return svg;
   }
   const grouped = (number) => number.toLocaleString("en-US");
+  const units = (size) => size < 1e3 ? ["ns", 1] : size < 1e6 ? ["µs", 1e3] : size < 1e9 ? ["ms", 1e6] : ["s", 1e9];
   function span(ns) {
-    const size = Math.abs(ns);
-    if (size < 1e3) return `${ns} ns`;
-    const [unit, by] = size < 1e6 ? ["µs", 1e3] : size < 1e9 ? ["ms", 1e6] : ["s", 1e9];
+    const [unit, by] = units(Math.abs(ns));
+    if (by === 1) return `${ns} ns`;
     const value = ns / by;
     return `${Math.abs(value) < 10 ? value.toFixed(2) : Math.abs(value) < 100 ? value.toFixed(1) : Math.round(value)} ${unit}`;
   }
+  // Two digits: the path's histograms have no more.
+  function rough(ns) {
+    const [unit, by] = units(Math.abs(ns));
+    return `${Number((ns / by).toPrecision(2))} ${unit}`;
+  }
+  // All digits down to the nanosecond. Zeros at the end are left out: a capture may only count µs.
+  function exact(ns) {
+    const size = Math.abs(ns);
+    const [unit, by] = units(size), digits = Math.round(Math.log10(by));
+    const text = String(size).padStart(digits + 1, "0");
+    const whole = text.slice(0, text.length - digits), part = text.slice(text.length - digits).replace(/0+$/, "");
+    return `${ns < 0 ? "-" : ""}${whole}${digits > 0 && part !== "" ? "." + part : ""} ${unit}`;
+  }
   // Whole milliseconds and what is beyond them apart: a double has no room for both.
   const begin = BigInt(meta.time);
-  const clock = (offset) => {
+  const moment = (offset) => {
     const ns = begin + BigInt(offset);
     const time = new Date(Number(ns / 1000000n)).toISOString();
-    return time.slice(11, 23);
+    return time.slice(11, 23) + String(ns % 1000000n).padStart(6, "0");
   };
+  const clock = (offset) => moment(offset).slice(0, 12);
   const places = points.map((point) => {
     const [node, netns, name, direction] = point.map(plain);
     return `${netns === "host" ? "" : netns + " "}${name} ${direction === "ingress" ? "←" : "→"} on ${node}`;
@@ -74,6 +88,7 @@
   at("note").textContent = meta.notes.map(plain).join(" ");
   at("sums").textContent = plain(meta.sums);
   at("names").textContent = meta.names.map(plain).join("\n") || "No address of these journeys has a known name.";
+  at("nodes").textContent = meta.nodes.map(plain).join("\n");
   at("points").textContent = places.join("\n");
   at("warnings").textContent = meta.warnings.map(plain).join("\n") || "There were none.";
 
@@ -88,9 +103,63 @@
   if (wrong.length > 0) {
     at("wrong").append(...table([["verdict"], ["journeys", true], ["the first of them"], ["cause"], ["show"]], wrong, meta.problems.length - wrong.length));
   } else {
-    at("wrong").append(make("p", {}, "Of no journey is anything known to be wrong."));
+    at("wrong").append(make("p", {}, meta.is_filtered ? "Of no journey on this page is anything known to be wrong; the page leaves other journeys out." : "Of no journey is anything known to be wrong."));
   }
   for (const sentence of meta.besides) at("wrong").append(make("p", { className: "hint" }, plain(sentence)));
+
+  // The path: requests go down, replies go up.
+  const sign = (reply) => reply ? "▲" : "▼";
+  function across(content, className) {
+    return make("tr", { className }, make("td", { colSpan: 8 }, ...content));
+  }
+  function trouble(problem) {
+    const text = plain(problem.text).slice(kinds[problem.kind].length);
+    return across([`${grouped(problem.count)} `, kind(problem.kind), ` ${sign(problem.reply)} (`, problem.count > 1 ? "as " : "", link(problem.example), ")", make("bdi", {}, text)], "problem");
+  }
+  function passed([packets, p50, p99, two_clocks]) {
+    if (packets === 0) return [cell("-", true), cell(""), cell("")];
+    const time = (ns) => cell(ns === null ? "" : (two_clocks ? "~" : "") + rough(ns), true);
+    return [cell(grouped(packets), true), time(p50), time(p99)];
+  }
+  function path({ stations, nowhere, more_problems }) {
+    if (stations.length === 0) return [make("p", {}, "No point was observed.")];
+    const columns = ["packets", "p50", "p99"];
+    const column = (title) => make("th", { scope: "col", className: "number" }, title);
+    const way = (reply) => make("th", { scope: "colgroup", colSpan: 3, className: "number" }, `${sign(reply)} ${reply ? "replies" : "requests"}`);
+    const head = make("thead", {},
+      make("tr", {}, make("td", { colSpan: 2 }), way(false), way(true)),
+      make("tr", {}, make("th", { scope: "col" }, "interface"), make("th", { scope: "col" }, "role"), ...columns.map(column), ...columns.map(column)));
+    const bodies = [];
+    const shown = stations.slice(0, TABLE);
+    shown.forEach((station, index) => {
+      const before = shown[index - 1], next = shown[index + 1];
+      if (before?.node !== station.node) {
+        const from = station.after === null ? "" : `, from ${plain(station.after)}`;
+        bodies.push(make("tbody", {}, make("tr", { className: "node" }, make("th", { scope: "rowgroup", colSpan: 8 }, make("bdi", {}, plain(station.node)), from))));
+      }
+      const body = bodies[bodies.length - 1];
+      const pod = () => across(["■ ", make("bdi", {}, plain(station.pod))], "pod");
+      if (station.pod !== null && station.begins && before?.pod !== station.pod) body.append(pod());
+      const unused = station.ways.every(([packets]) => packets === 0);
+      const gone = station.gone === null ? "" : `gone since ${station.gone.slice(11, 23)}`;
+      const line = make("tr", { className: unused ? "unused" : "" }, cell(make("bdi", {}, plain(station.interface))), cell(plain(station.role)));
+      if (unused || gone !== "") line.lastChild.append(gone === "" ? ", no packet" : `, ${gone}`);
+      line.append(...station.ways.flatMap(passed));
+      body.append(line, ...station.problems.slice(0, PROBLEMS).map(trouble));
+      if (station.problems.length > PROBLEMS) body.append(across([`${station.problems.length - PROBLEMS} more kinds of problems here`], "problem"));
+      if (station.pod !== null && !station.begins && next?.pod !== station.pod) body.append(pod());
+    });
+    if (nowhere.length > 0) {
+      bodies.push(make("tbody", {}, make("tr", { className: "node" }, make("th", { scope: "rowgroup", colSpan: 8 }, "before the first point")), ...nowhere.slice(0, PROBLEMS).map(trouble)));
+    }
+    const made = [make("table", { "aria-labelledby": "path-title" }, head, ...bodies)];
+    const hint = (text) => made.push(make("p", { className: "hint" }, text));
+    if (stations.some((station) => station.ways.some((passed) => passed[3]))) hint("~ is between two clocks, which may disagree.");
+    if (stations.length > TABLE) hint(`${grouped(stations.length - TABLE)} more interfaces are below, in the observation points.`);
+    if (meta.is_filtered) hint("The path counts only the journeys on this page.");
+    if (more_problems > 0) hint(`And ${grouped(more_problems)} more problems, of too many kinds to tell apart.`);
+    return made;
+  }
 
   const legs = meta.legs.slice(0, TABLE).map((leg) => {
     const most = Math.max(...leg.histogram);
@@ -227,7 +296,7 @@
     const x = (time) => 200 * (time - least) / width;
     const lines = hops.slice(0, FALL).map((hop, index) => {
       const before = hops[index - 1];
-      const took = before === undefined ? "" : (before.clock === hop.clock ? "+" : "~+") + span(hop.time - before.time);
+      const took = before === undefined ? "" : (before.clock === hop.clock ? "+" : "~+") + exact(hop.time - before.time);
       const start = before === undefined ? x(hop.time) : Math.min(x(before.time), x(hop.time));
       const end = x(hop.time);
       const bar = drawing(200, 14, "", took === "" ? "begins" : took, `M${Math.min(start, 198)} 3h${Math.max(2, Math.abs(end - start))}v8h${-Math.max(2, Math.abs(end - start))}z`, "bar");
@@ -247,7 +316,7 @@
     if (row[ANSWERS] > 0) about.append(", answers ", link(row[ANSWERS]));
     if (row[RETRANSMITS] > 0) about.append(", retransmits ", link(row[RETRANSMITS]));
     const made = [make("h3", {}, `#${row[ID]} ${plain(row[PACKET])}`),
-      make("p", { className: "dim" }, make("bdi", {}, `${clock(row[TIME])} UTC, ${strings[row[FROM]]} → ${strings[row[TO]]}`)), verdict, about];
+      make("p", { className: "dim" }, make("bdi", {}, `${moment(row[TIME])} UTC, ${strings[row[FROM]]} → ${strings[row[TO]]}`)), verdict, about];
     if (row[EVIDENCE].length > 0) made.push(make("ul", {}, ...row[EVIDENCE].slice(0, FALL).map((one) => make("li", {}, strings[one]))));
     if (lines.length > 0) made.push(make("table", { className: "fall", "aria-label": "Hops, in causal order" }, make("tbody", {}, ...lines)));
     const more = Math.max(0, hops.length - FALL) + Math.max(0, dropped.length - FALL);
@@ -255,6 +324,7 @@
     return made;
   }
 
+  at("path").append(...path(meta.path));
   const counts = kinds.map(() => 0);
   for (const row of rows) counts[row[KIND]] += 1;
   kinds.forEach((_, number) => {

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use tracer_core::{
     journal::{Selected, View as _},
     journey::Scene,
+    model::Hello,
     verdict::{Kind, Place, Summary},
 };
 
-use super::{Html, rows::CONFIDENCES};
+use super::{Html, path::path, rows::CONFIDENCES};
 use crate::view::{
     HOST, Look, Moment, Text,
     legs::{Leg, in_path_order},
@@ -35,7 +36,7 @@ impl<W: Write> Html<W> {
         let mut notes = Vec::new();
         if let Some(selected) = selected {
             notes.push(format!(
-                "Only journeys that match --where '{}' are here: {} of {}; sums and latencies are of all.",
+                "This page has only the journeys that match --where '{}': {} of {}. Sums, latencies and drops by place are of all.",
                 selected.query, selected.matching, selected.of
             ));
         }
@@ -54,16 +55,27 @@ impl<W: Write> Html<W> {
             "follow": self.started.follow,
             "warnings": self.started.warnings,
             "notes": notes,
+            "is_filtered": selected.is_some(),
             "kinds": Kind::ALL.map(Kind::name),
             "confidences": CONFIDENCES,
+            "path": path(scene, &self.tally),
             "problems": self.problems.all(),
             "besides": self.problems.besides(),
+            "nodes": scene.nodes.iter().map(node).collect::<Vec<_>>(),
             "points": points.iter().map(|at| point(scene, *at)).collect::<Vec<_>>(),
             "legs": legs,
             "drops": drops(summary),
             "names": names,
             "sums": sums(scene, summary, selected)?,
         }))
+    }
+}
+
+/// A node, and its kernel if that is known.
+fn node(hello: &Hello) -> String {
+    match &hello.kernel {
+        Some(kernel) => format!("{}  {kernel}", hello.node),
+        None => hello.node.clone(),
     }
 }
 

@@ -123,17 +123,21 @@ impl<W: Write> Capture<W> {
 
     /// Adds an interface; the first has the number 0.
     pub(super) fn interface(&mut self, interface: &Interface) -> io::Result<()> {
+        let kernel = interface.kernel.as_deref().map(shortened);
         let block = InterfaceDescriptionBlock {
             linktype: match interface.link {
                 Link::Ethernet => DataLink::ETHERNET,
                 Link::Raw => DataLink::RAW,
             },
             snaplen: 0,
-            options: vec![
+            options: [
                 InterfaceDescriptionOption::IfName(shortened(&interface.name)),
                 InterfaceDescriptionOption::IfDescription(shortened(&interface.description)),
                 InterfaceDescriptionOption::IfTsResol(NANOSECONDS),
-            ],
+            ]
+            .into_iter()
+            .chain(kernel.map(InterfaceDescriptionOption::IfOs))
+            .collect(),
         };
         self.writer.write_pcapng_block(block).map_err(written)?;
         Ok(())

@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 use tracer_core::{
     journey::{Drop, Scene, Step},
-    model::Point,
+    model::{Hello, Point},
 };
 
 use super::frame::Link;
@@ -19,6 +19,8 @@ pub(super) struct Interface {
     pub(super) description: String,
     /// What its frames begin with.
     pub(super) link: Link,
+    /// The kernel of its node, if that is known.
+    pub(super) kernel: Option<String>,
 }
 
 /// The interfaces, in the order in which they were first needed.
@@ -34,18 +36,28 @@ impl Interfaces {
     /// The number of the interface that a step was seen at.
     pub(super) fn of_step(&mut self, scene: &Scene, step: &Step, link: Link) -> u32 {
         let point = scene.point(step);
-        let name = point_name(&scene.nodes[step.node].node, point);
-        self.numbered(name, link, || description(point))
+        let node = &scene.nodes[step.node];
+        let name = point_name(&node.node, point);
+        self.numbered(node, name, link, || description(point))
     }
 
     /// The number of the interface of drops at a place.
     pub(super) fn of_drop(&mut self, scene: &Scene, drop: &Drop) -> u32 {
         let interface = drop.device.as_deref().unwrap_or("-");
-        let name = name(&scene.nodes[drop.node].node, &drop.netns, interface, "drop");
-        self.numbered(name, Link::Raw, || "where the kernel drops".to_owned())
+        let node = &scene.nodes[drop.node];
+        let name = name(&node.node, &drop.netns, interface, "drop");
+        self.numbered(node, name, Link::Raw, || {
+            "where the kernel drops".to_owned()
+        })
     }
 
-    fn numbered(&mut self, name: String, link: Link, description: impl FnOnce() -> String) -> u32 {
+    fn numbered(
+        &mut self,
+        node: &Hello,
+        name: String,
+        link: Link,
+        description: impl FnOnce() -> String,
+    ) -> u32 {
         let all = &mut self.all;
         let entry = self.by_name.entry((name, link));
         *entry.or_insert_with_key(|(name, link)| {
@@ -53,6 +65,7 @@ impl Interfaces {
                 name: name.clone(),
                 description: description(),
                 link: *link,
+                kernel: node.kernel.as_ref().map(ToString::to_string),
             });
             u32::try_from(all.len() - 1).expect("fewer places than 32 bits can count")
         })
@@ -64,7 +77,7 @@ impl Interfaces {
             for point in &hello.points {
                 let key = (point_name(&hello.node, point), Link::Raw);
                 if !self.by_name.contains_key(&key) {
-                    self.numbered(key.0, Link::Ethernet, || description(point));
+                    self.numbered(hello, key.0, Link::Ethernet, || description(point));
                 }
             }
         }

@@ -80,6 +80,7 @@ pub(super) fn read(bytes: &mut Unstructured<'_>) -> Result<Scene> {
         scene.nodes.push(Hello {
             node: name.to_owned(),
             boot_id: if way(5) { name } else { "one" }.to_owned(),
+            kernel: None,
             realtime_offset: 0,
             clock_bound: 0,
             points: devices

@@ -15,6 +15,7 @@ pub(super) const MICROSECOND: u64 = 1_000;
 pub(super) const SECOND: u64 = 1_000_000_000;
 
 pub(super) const ETHERNET: u32 = 1;
+pub(super) const RAW: u32 = 101;
 pub(super) const SLL: u32 = 113;
 pub(super) const SLL2: u32 = 276;
 

@@ -17,12 +17,27 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use tracer_common::hash::{HASHED_BYTES, Key, payload_hash};
 use tracer_core::model::{
-    Device, Foreign, Hello, Mac, Network, Owned, Owner, OwnerKind, Pair, Point, Way,
+    Device, Foreign, Hello, Kernel, Mac, Network, Owned, Owner, OwnerKind, Pair, Point, Way,
 };
 
 pub(crate) use self::copy::CopyError;
 use self::numbers::{Addresses, Numbers};
 use super::Head;
+
+/// The kernel without what a builder adds to its release: that may name the builder.
+fn numbered(kernel: Kernel) -> Kernel {
+    let Kernel {
+        mut release,
+        architecture,
+    } = kernel;
+    let is_number = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let end = release.find(|letter| !is_number(letter));
+    release.truncate(end.unwrap_or(release.len()));
+    Kernel {
+        release,
+        architecture,
+    }
+}
 
 /// Replaces the values of one recording.
 #[derive(Debug)]
@@ -218,6 +233,7 @@ impl Anonymizer {
         let Hello {
             node,
             boot_id,
+            kernel,
             realtime_offset,
             clock_bound,
             points,
@@ -237,6 +253,7 @@ impl Anonymizer {
             } else {
                 format!("boot-{}", self.boots.of(boot_id))
             },
+            kernel: kernel.map(numbered),
             realtime_offset,
             clock_bound,
             points: points.into_iter().map(|point| self.point(point)).collect(),

@@ -26,7 +26,9 @@ proptest! {
         let replaced = anonymizer.head(head());
         prop_assert!(replaced.nodes.iter().all(|hello| hello.snaplen == 0));
         let text = format!("{replaced:?}");
-        for name in ["node-a", "web", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "remark", "gap"] {
+        let kernel = replaced.nodes[0].kernel.as_ref();
+        prop_assert_eq!(kernel.map(|kernel| &*kernel.release), Some("6.18.5"));
+        for name in ["node-a", "web", "shop", "cart", "veth0", "veth3", "10.244", "192.168", "a-boot", "remark", "gap"] {
             prop_assert!(!text.contains(name), "{name} in {text}");
         }
         for (_, batch) in &sent {

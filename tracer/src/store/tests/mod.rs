@@ -15,8 +15,8 @@ use proptest::{collection::vec, prelude::*};
 use tracer_core::{
     input::Batch,
     model::{
-        Device, Direction, EncapKind, Foreign, Hello, Mac, Network, Owner, OwnerKind, Owners, Pair,
-        Point, Role, Tunnel, Way,
+        Device, Direction, EncapKind, Foreign, Hello, Kernel, Mac, Network, Owner, OwnerKind,
+        Owners, Pair, Point, Role, Tunnel, Way,
     },
 };
 
@@ -78,6 +78,10 @@ fn hello(node: &str) -> Hello {
     Hello {
         node: node.to_owned(),
         boot_id: "a-boot".to_owned(),
+        kernel: Some(Kernel {
+            release: "6.18.5-shop".to_owned(),
+            architecture: "x86_64".to_owned(),
+        }),
         realtime_offset: 1_700_000_000_000_000_000,
         clock_bound: 0,
         points: (0..POINTS).map(point).collect(),

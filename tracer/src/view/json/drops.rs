@@ -12,7 +12,7 @@ use tracer_common::drop::{DropCounter, Scope};
 use tracer_core::{
     input::DropReport,
     journey::Class,
-    model::{EncapKind, Hello},
+    model::{EncapKind, Hello, Kernel},
     verdict::{DropKind, Ports, Tally},
 };
 
@@ -40,6 +40,8 @@ pub(in crate::view) struct Started<'a> {
 struct Node<'a> {
     /// Name of the node, as the cluster knows it.
     node: &'a str,
+    /// The node's kernel, on which drop reasons depend; null if it is not known.
+    kernel: Option<&'a Kernel>,
     /// `namespace/name` of each pod whose own network namespace tracer watches too.
     pods: Vec<&'a str>,
     /// What was not found or is not seen, one sentence each.
@@ -50,6 +52,7 @@ impl<'a> Node<'a> {
     fn new(hello: &'a Hello) -> Self {
         Self {
             node: &hello.node,
+            kernel: hello.kernel.as_ref(),
             pods: hello.drops.iter().flatten().map(|name| &**name).collect(),
             warnings: &hello.notes,
         }

@@ -8,7 +8,7 @@ use tracer_common::counters::Counter;
 use tracer_core::{
     journal,
     journey::{self, Course, Scene, Step},
-    model::{Cause, EncapKind, Hello, Mac, Point, Proto, Role},
+    model::{Cause, EncapKind, Hello, Kernel, Mac, Point, Proto, Role},
     verdict::{self, Accounting, Confidence, Kind, Parts},
 };
 
@@ -37,10 +37,21 @@ pub(in crate::view) struct Started<'a> {
     time: Moment,
     /// What tracer follows, in words for people.
     follow: &'a str,
+    /// The nodes whose agents have started.
+    nodes: Vec<Node<'a>>,
     /// Observation points of all nodes.
     points: Vec<Observer<'a>>,
     /// What may hide packets or was not found, one sentence each.
     warnings: &'a [String],
+}
+
+/// A node, as the start lists it.
+#[derive(JsonSchema, Serialize)]
+struct Node<'a> {
+    /// Name of the node, as the cluster knows it.
+    node: &'a str,
+    /// The node's kernel; null if it is not known.
+    kernel: Option<&'a Kernel>,
 }
 
 /// The line `tracer.points/1`: observation points came or went.
@@ -296,10 +307,15 @@ impl<'a> Started<'a> {
             let points = hello.points.iter();
             points.map(move |point| Observer::of(hello, point))
         });
+        let nodes = scene.nodes.iter().map(|hello| Node {
+            node: &hello.node,
+            kernel: hello.kernel.as_ref(),
+        });
         Self {
             schema: "tracer.started/1",
             time: Moment(started.time),
             follow: &started.follow,
+            nodes: nodes.collect(),
             points: points.collect(),
             warnings: &started.warnings,
         }

@@ -17,10 +17,9 @@ use tracer_core::{
 
 use super::{
     known::{Beginning, HELD, Known, Taken},
-    tally::Tally,
     travel::{Clock, Travels},
 };
-use crate::clock::unix_now;
+use crate::{clock::unix_now, view::path::Tally};
 
 /// Maximum number of notices that are kept.
 const NOTICES: usize = 200;

@@ -8,7 +8,8 @@ use tracer_core::{
     verdict::Summary,
 };
 
-use super::{tally::Tally, travel::Clock};
+use super::travel::Clock;
+use crate::view::path::Tally;
 
 /// How much one can scroll back.
 pub(super) const HELD: Bound = Bound { bytes: 192 << 20 };

@@ -11,7 +11,7 @@ use tracer_core::{
     verdict::Kind,
 };
 
-use super::tally::Spans;
+use crate::view::path::{Spans, course};
 
 /// Journeys that match a filter, in the order of their verdicts.
 #[derive(Debug, Default)]
@@ -197,7 +197,7 @@ pub(super) fn conversations(list: &List, journal: &Journal, until: u64) -> Vec<C
             all.len() - 1
         });
         let conversation = &mut all[place];
-        conversation.packets[super::tally::course(journey)] += 1;
+        conversation.packets[course(journey)] += 1;
         conversation.bytes += u64::from(journey.packet.len);
         conversation.problems += u64::from(entry.verdict.is_problem());
         conversation.retransmissions += u64::from(journey.retransmits.is_some());

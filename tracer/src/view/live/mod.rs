@@ -23,11 +23,9 @@ mod screen;
 mod spans;
 mod state;
 mod tabs;
-mod tally;
 #[cfg(test)]
 mod tests;
 mod travel;
-mod way;
 
 use std::{
     io::{self, Write},

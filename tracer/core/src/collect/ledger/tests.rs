@@ -11,6 +11,7 @@ fn hello(streams: usize) -> Hello {
     Hello {
         node: "node-a".to_owned(),
         boot_id: String::new(),
+        kernel: None,
         realtime_offset: 0,
         clock_bound: 0,
         points: Vec::new(),

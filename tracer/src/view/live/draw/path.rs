@@ -2,24 +2,19 @@
 //! right half.
 
 use ratatui::{style::Style, text::Line};
-use tracer_core::{
-    journey::Scene,
-    model::{Direction, Role},
-    verdict::Evidence,
-};
+use tracer_core::{journey::Scene, verdict::Evidence};
 
 use super::{Pen, Theme, journeys, wrapped};
 use crate::view::{
-    HOST, evidence,
+    evidence,
     live::{
         known::Known,
         spans::{bars, big, short},
         state::State,
-        tally::{Met, Problem},
-        way::{Passed, Station, Way},
     },
     moment::Moment,
     outcome,
+    path::{Met, Passed, Problem, Station, Way},
 };
 
 /// Columns of the numbers of each direction.
@@ -236,9 +231,9 @@ fn station_line(
     pen.put(style, light).tab(FRAME);
     let unused = station.ways.iter().all(|way| way.packets == 0);
     let style = if unused { Theme::dim() } else { Style::new() };
-    pen.left(style, columns.name, &name(station));
+    pen.left(style, columns.name, &station.interface());
     if columns.role > 0 {
-        pen.left(Theme::dim(), columns.role, &role(station));
+        pen.left(Theme::dim(), columns.role, station.role());
     }
     if let Some(gone) = station.gone {
         let text = format!("gone since {}", state.zone.clock(Moment(gone)));
@@ -287,38 +282,6 @@ fn rate_of(rate: f64) -> String {
         format!("{rate:.0}")
     } else {
         format!("{:.0}k", rate / 1000.0)
-    }
-}
-
-/// An interface's name, and whether it is a pod's own interface.
-fn name(station: &Station) -> String {
-    if station.name.xdp {
-        format!("{} (xdp)", station.name.interface)
-    } else if station.name.netns == HOST {
-        station.name.interface.clone()
-    } else {
-        format!("{} (pod)", station.name.interface)
-    }
-}
-
-fn role(station: &Station) -> String {
-    match station.role {
-        Role::Pod => "pod's own".to_owned(),
-        Role::Veth => "pod's veth".to_owned(),
-        Role::Bridge => "bridge".to_owned(),
-        Role::Overlay if station.kind.is_empty() => "overlay".to_owned(),
-        Role::Overlay => station.kind.clone(),
-        Role::Uplink => "uplink".to_owned(),
-    }
-}
-
-impl Station {
-    /// Whether requests come out of a pod here.
-    fn begins(&self) -> bool {
-        match self.role {
-            Role::Pod => self.name.direction == Direction::Egress,
-            _ => self.name.direction == Direction::Ingress,
-        }
     }
 }
 

@@ -12,10 +12,9 @@ use crate::view::{
         known::Known,
         spans::{bars, short},
         state::State,
-        tally::{At, Leg, Spans},
-        way::Way,
     },
     outcome,
+    path::{self, At, Leg, SECONDS, Spans, Way},
     text::accounting,
     words::{Weight, count, grouped},
 };
@@ -81,7 +80,7 @@ fn verdicts(shown: &Known, theme: Theme, width: usize) -> Vec<Line<'static>> {
     for (title, seconds) in ["journeys/s", "problems/s"].into_iter().zip(&tally.seconds) {
         let mut pen = Pen::new(width);
         pen.left(Theme::dim(), 16, &format!("  {title}"));
-        let room = pen.left_over().min(super::super::tally::SECONDS);
+        let room = pen.left_over().min(SECONDS);
         let counts = seconds.until(shown.now, room);
         let most = counts.iter().max().copied().unwrap_or_default();
         let room = room.saturating_sub(12);
@@ -126,8 +125,7 @@ fn latencies(shown: &Known, scene: &Scene, way: &Way, width: usize) -> Vec<Line<
     }
     let place = |at: &At, course: usize| {
         let mut stations = way.stations.iter();
-        let place = stations
-            .position(|station| station.name == super::super::way::name(scene, *at, course));
+        let place = stations.position(|station| station.name == path::name(scene, *at, course));
         place.unwrap_or(usize::MAX)
     };
     legs.sort_by_key(|((from, to, course), leg)| {

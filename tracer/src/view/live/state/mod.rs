@@ -26,9 +26,8 @@ use super::{
     list::{Conversation, List, conversations},
     tabs::Screen,
     travel::Wishes,
-    way::Way,
 };
-use crate::view::{Look, moment::Zone};
+use crate::view::{Look, moment::Zone, path::Way};
 
 /// The source of the packets.
 #[derive(Clone, Debug)]

@@ -18,87 +18,87 @@ use tracer_core::{
 const MOST: usize = 512;
 
 /// Number of seconds for which rates are known.
-pub(super) const SECONDS: usize = 64;
+pub(crate) const SECONDS: usize = 64;
 
 /// Indexes of an agent, and of one of its points.
-pub(super) type At = (usize, usize);
+pub(crate) type At = (usize, usize);
 
 /// All counts of a follow so far.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Packets at each point, by direction. Without ARP and neighbour discovery.
-    pub(super) points: HashMap<At, [AtPoint; 2]>,
+    pub(crate) points: HashMap<At, [AtPoint; 2]>,
     /// Times from each point to the next.
-    pub(super) legs: HashMap<(At, At, usize), Leg>,
+    pub(crate) legs: HashMap<(At, At, usize), Leg>,
     /// Journeys that are problems.
-    pub(super) problems: HashMap<Problem, Met>,
+    pub(crate) problems: HashMap<Problem, Met>,
     /// Problems that are not told apart, because there are too many.
-    pub(super) more_problems: u64,
+    pub(crate) more_problems: u64,
     /// Journeys by verdict.
-    pub(super) verdicts: BTreeMap<Kind, u64>,
+    pub(crate) verdicts: BTreeMap<Kind, u64>,
     /// Journeys, and those that are problems, by second.
-    pub(super) seconds: [Seconds; 2],
+    pub(crate) seconds: [Seconds; 2],
     /// Bytes of all packets, as first seen.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Journeys that repeat an earlier one.
-    pub(super) retransmissions: u64,
-    pub(super) dns: Dns,
+    pub(crate) retransmissions: u64,
+    pub(crate) dns: Dns,
     /// Times from first to last point of delivered packets, ns.
-    pub(super) ways: Spans,
+    pub(crate) ways: Spans,
     /// Start of the latest journey: Unix time, ns.
-    pub(super) latest: Option<i64>,
+    pub(crate) latest: Option<i64>,
 }
 
 /// Packets that passed a point in one direction.
 #[derive(Clone, Debug, Default)]
-pub(super) struct AtPoint {
-    pub(super) packets: u64,
-    pub(super) seconds: Seconds,
+pub(crate) struct AtPoint {
+    pub(crate) packets: u64,
+    pub(crate) seconds: Seconds,
 }
 
 /// Packets that passed from one point to the next.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Leg {
-    pub(super) packets: u64,
-    pub(super) spans: Spans,
+pub(crate) struct Leg {
+    pub(crate) packets: u64,
+    pub(crate) spans: Spans,
 }
 
 /// Time spans, ns.
 #[derive(Clone, Debug)]
-pub(super) struct Spans(pub(super) Histogram<u32>);
+pub(crate) struct Spans(pub(crate) Histogram<u32>);
 
 /// A kind of problem, and its place.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// The last point before the problem.
-    pub(super) at: Option<At>,
+    pub(crate) at: Option<At>,
     /// 0 for a request, 1 for a reply.
-    pub(super) course: usize,
-    pub(super) kind: Kind,
+    pub(crate) course: usize,
+    pub(crate) kind: Kind,
     /// The drop that decides.
-    pub(super) drop: Option<Freed>,
-    pub(super) cause: Option<&'static str>,
+    pub(crate) drop: Option<Freed>,
+    pub(crate) cause: Option<&'static str>,
 }
 
 /// The place in a kernel, and the drop reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Freed {
-    pub(super) reason: Arc<str>,
-    pub(super) function: Arc<str>,
+pub(crate) struct Freed {
+    pub(crate) reason: Arc<str>,
+    pub(crate) function: Arc<str>,
     device: Option<Arc<str>>,
 }
 
 /// Journeys with the same problem.
 #[derive(Clone, Debug)]
-pub(super) struct Met {
-    pub(super) packets: u64,
+pub(crate) struct Met {
+    pub(crate) packets: u64,
     /// The latest of these journeys.
-    pub(super) example: Arc<Entry>,
+    pub(crate) example: Arc<Entry>,
 }
 
 impl Tally {
     /// Approximate memory in bytes, without the examples of problems.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let spans = self.legs.values().map(|leg| &leg.spans);
         let counts = spans
             .chain([&self.ways])
@@ -110,7 +110,7 @@ impl Tally {
     }
 
     /// Counts a journey.
-    pub(super) fn add(&mut self, scene: &Scene, entry: &Arc<Entry>) {
+    pub(crate) fn add(&mut self, scene: &Scene, entry: &Arc<Entry>) {
         let Entry {
             journey, verdict, ..
         } = &**entry;
@@ -176,7 +176,7 @@ impl Tally {
     }
 
     /// Number of all journeys.
-    pub(super) fn journeys(&self) -> u64 {
+    pub(crate) fn journeys(&self) -> u64 {
         self.verdicts.values().sum()
     }
 }
@@ -188,7 +188,7 @@ fn leg(pair: &[tracer_core::journey::Step], course: usize) -> (At, At, usize) {
 
 /// The direction of a journey as an index: 0 for requests, 1 for replies. All pairs have this
 /// order.
-pub(super) fn course(journey: &Journey) -> usize {
+pub(crate) fn course(journey: &Journey) -> usize {
     usize::from(journey.direction == Course::Reply)
 }
 
@@ -221,7 +221,7 @@ impl Problem {
 
 /// Counts in each of the latest seconds.
 #[derive(Clone, Debug)]
-pub(super) struct Seconds {
+pub(crate) struct Seconds {
     counts: [u32; SECONDS],
     /// The latest of these seconds: Unix time, s.
     last: i64,
@@ -244,7 +244,7 @@ impl Seconds {
     }
 
     /// Adds one at a time: Unix time, ns.
-    pub(super) fn add(&mut self, time: i64) {
+    pub(crate) fn add(&mut self, time: i64) {
         let second = time.div_euclid(Self::NS);
         if self.last == i64::MIN {
             self.last = second;
@@ -271,7 +271,7 @@ impl Seconds {
     }
 
     /// Average per second of the latest five whole seconds before a time: Unix time, ns.
-    pub(super) fn rate(&self, now: i64) -> f64 {
+    pub(crate) fn rate(&self, now: i64) -> f64 {
         const SPAN: u32 = 5;
         let now = now.div_euclid(Self::NS);
         let sum: u32 = (1..=i64::from(SPAN)).map(|age| self.at(now - age)).sum();
@@ -279,13 +279,13 @@ impl Seconds {
     }
 
     /// Whether the second of a time, or the second before it, has a count: Unix time, ns.
-    pub(super) fn lights(&self, now: i64) -> bool {
+    pub(crate) fn lights(&self, now: i64) -> bool {
         let now = now.div_euclid(Self::NS);
         self.at(now) > 0 || self.at(now - 1) > 0
     }
 
     /// The counts of the last `seconds` seconds up to `now` (Unix time, ns), oldest first.
-    pub(super) fn until(&self, now: i64, seconds: usize) -> Vec<u64> {
+    pub(crate) fn until(&self, now: i64, seconds: usize) -> Vec<u64> {
         let now = now.div_euclid(Self::NS);
         let seconds = i64::try_from(seconds.min(SECONDS)).unwrap_or_default();
         (0..seconds)
@@ -302,25 +302,25 @@ impl Default for Spans {
 }
 
 impl Spans {
-    pub(super) fn add(&mut self, span: u64) {
+    pub(crate) fn add(&mut self, span: u64) {
         self.0.record(span).expect("the histogram grows as it must");
     }
 
     /// Adds the time spans of another one.
-    pub(super) fn join(&mut self, other: &Self) {
+    pub(crate) fn join(&mut self, other: &Self) {
         self.0
             .add(&other.0)
             .expect("the histogram grows as it must");
     }
 
     /// The time span in ns that this share of all did not exceed. `None` if there are none.
-    pub(super) fn quantile(&self, part: f64) -> Option<i64> {
+    pub(crate) fn quantile(&self, part: f64) -> Option<i64> {
         (!self.0.is_empty()).then(|| ns(self.0.value_at_quantile(part)))
     }
 
     /// The distribution of the time spans, in this number of parts between the shortest and the
     /// longest.
-    pub(super) fn shape(&self, parts: usize) -> Vec<u64> {
+    pub(crate) fn shape(&self, parts: usize) -> Vec<u64> {
         let (low, high) = (self.0.min(), self.0.max());
         let mut counts = vec![0; parts];
         if self.0.is_empty() || parts == 0 {

@@ -7,66 +7,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tracer_core::{
-    journey::Scene,
-    model::{Direction, Point, Role},
+use tracer_core::{journey::Scene, model::Role};
+
+use super::{
+    station::{Name, Station, name},
+    tally::{AtPoint, Problem, Tally},
 };
-
-use super::tally::{AtPoint, Problem, Spans, Tally};
-
-/// A station, by names.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Name {
-    /// Index of the agent.
-    pub(super) node: usize,
-    /// `host`, or the pod whose network namespace it is.
-    pub(super) netns: String,
-    pub(super) interface: String,
-    /// The direction in which requests pass the station.
-    pub(super) direction: Direction,
-    /// Whether the station is at XDP, which packets pass in one direction only.
-    pub(super) xdp: bool,
-}
-
-/// A station, and the packets that passed it.
-#[derive(Clone, Debug)]
-pub(super) struct Station {
-    pub(super) name: Name,
-    pub(super) role: Role,
-    pub(super) kind: String,
-    /// The pod whose packets come from here or end here, if there is one.
-    pub(super) pod: Option<String>,
-    /// Requests and replies.
-    pub(super) ways: [Passed; 2],
-    /// Time when the interface was gone: Unix time, ns.
-    pub(super) gone: Option<i64>,
-    /// The station that packets come from, if it is not the one above.
-    pub(super) after: Option<String>,
-    /// Problems after this station.
-    pub(super) problems: Vec<Problem>,
-}
-
-/// Packets that passed a station in one direction.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Passed {
-    pub(super) packets: u64,
-    pub(super) seconds: super::tally::Seconds,
-    /// Times from the point before.
-    pub(super) spans: Spans,
-    /// Whether the point before is on a node with another clock.
-    pub(super) two_clocks: bool,
-}
 
 /// Stations, in the order of requests.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Way {
-    pub(super) stations: Vec<Station>,
+pub(crate) struct Way {
+    pub(crate) stations: Vec<Station>,
     /// Problems before the first point.
-    pub(super) nowhere: Vec<Problem>,
+    pub(crate) nowhere: Vec<Problem>,
 }
 
 impl Way {
-    pub(super) fn of(scene: &Scene, tally: &Tally) -> Self {
+    pub(crate) fn of(scene: &Scene, tally: &Tally) -> Self {
         let mut stations = passed(scene, tally);
         let mut onward = onward(scene, tally);
         let mut ordered: Vec<Station> = Vec::new();
@@ -143,50 +100,6 @@ impl Way {
     }
 }
 
-impl Station {
-    fn of(scene: &Scene, node: usize, point: &Point, direction: Direction) -> Self {
-        let time = scene.until(node, point).saturating_sub(1);
-        let mut addresses = point.addresses.iter();
-        let pod = matches!(point.role, Role::Veth | Role::Pod)
-            .then(|| addresses.find_map(|address| scene.pod(*address, time)))
-            .flatten();
-        // The place may have got another number, where no packet has passed yet.
-        let place = |one: &Point| (one.ifindex, one.direction, one.is_xdp());
-        let mut others = scene.nodes[node].points.iter();
-        let is_observed = others.any(|other| {
-            other.until.is_none() && other.netns == point.netns && place(other) == place(point)
-        });
-        let gone = point.until.filter(|_| !is_observed);
-        Self {
-            name: Name {
-                node,
-                netns: point.netns.clone(),
-                interface: point.interface.clone(),
-                direction,
-                xdp: point.is_xdp(),
-            },
-            role: point.role,
-            kind: point.kind.clone(),
-            pod: pod.map(str::to_owned),
-            ways: [Passed::default(), Passed::default()],
-            gone: gone.map(|_| scene.until(node, point)),
-            after: None,
-            problems: Vec::new(),
-        }
-    }
-
-    fn is(&self, node: usize, point: &Point) -> bool {
-        let Name {
-            node: own,
-            netns,
-            interface,
-            xdp,
-            ..
-        } = &self.name;
-        (*own, netns, interface, *xdp) == (node, &point.netns, &point.interface, point.is_xdp())
-    }
-}
-
 /// The position of a role on a node's path, from a pod out of the node, or into it.
 fn place_of(role: Role, outwards: bool) -> u8 {
     let place = match role {
@@ -205,23 +118,6 @@ fn has_source(scene: &Scene, node: usize) -> bool {
         .iter()
         .flat_map(|point| &point.addresses);
     addresses.any(|address| scene.sources.iter().any(|net| net.contains(address)))
-}
-
-/// The station of a point, for one of the two directions.
-pub(super) fn name(scene: &Scene, (node, point): (usize, usize), course: usize) -> Name {
-    let point = &scene.nodes[node].points[point];
-    let direction = match (course, point.direction) {
-        (0, direction) => direction,
-        (_, Direction::Ingress) => Direction::Egress,
-        (_, Direction::Egress) => Direction::Ingress,
-    };
-    Name {
-        node,
-        netns: point.netns.clone(),
-        interface: point.interface.clone(),
-        direction,
-        xdp: point.is_xdp(),
-    }
 }
 
 /// All stations that packets have passed.
@@ -347,7 +243,10 @@ fn branch(scene: &Scene, onward: &Onward, above: Option<&Name>, name: &Name) -> 
 
 #[cfg(test)]
 mod tests {
+    use tracer_core::model::Direction;
+
     use super::*;
+    use crate::view::path::Passed;
 
     fn station(node: usize, xdp: bool, [requests, replies]: [u64; 2]) -> Station {
         let passed = |packets| Passed {

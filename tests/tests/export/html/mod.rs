@@ -1,5 +1,10 @@
 //! Pages, shown by Chromium.
 
+// The path of the packets.
+mod path;
+// What makes a page readable for everybody.
+mod quality;
+
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
@@ -168,6 +173,101 @@ fn what_is_wrong_comes_first() -> Result<()> {
         wrong.contains("Of no journey is anything known to be wrong"),
         "{wrong}"
     );
+    Ok(())
+}
+
+/// A time span as the page writes it, with all its digits.
+fn exact(ns: i64) -> String {
+    let (unit, size) = match ns.unsigned_abs() {
+        0..1_000 => return format!("{ns} ns"),
+        1_000..1_000_000 => ("µs", 1_000_u64),
+        1_000_000..1_000_000_000 => ("ms", 1_000_000),
+        _ => ("s", 1_000_000_000),
+    };
+    let digits = size.ilog10() as usize;
+    let (whole, part) = (ns.unsigned_abs() / size, ns.unsigned_abs() % size);
+    let sign = if ns < 0 { "-" } else { "" };
+    let number = format!("{sign}{whole}.{part:0digits$}");
+    let number = number.trim_end_matches('0').trim_end_matches('.');
+    format!("{number} {unit}")
+}
+
+#[test]
+fn times_of_hops_have_all_their_digits() -> Result<()> {
+    let script = "
+        const list = document.getElementById('list');
+        const press = (key) => list.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        const total = JSON.parse(document.getElementById('rows').textContent).length;
+        const all = {};
+        press('Home');
+        for (let number = 0; number < total; number += 1) {
+          const detail = document.getElementById('detail');
+          const id = detail.querySelector('h3').textContent.split(' ')[0];
+          const took = [...detail.querySelectorAll('.fall tr td:nth-child(2)')].map((cell) => cell.textContent);
+          all[id] = { time: detail.querySelector('p').textContent, took };
+          press('ArrowDown');
+        }
+        return all;";
+    let folder = folder()?;
+    let recording = fixture("pod-restarts");
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let all = shown(folder.path(), &page, script)?;
+    let mut nanoseconds = 0;
+    for journey in journeys(&recording)? {
+        let shown = &all[format!("#{}", journey["id"])];
+        let time = journey["time"].as_str().context("a time")?;
+        let clock = time[11..].trim_end_matches('Z');
+        let begins = shown["time"].as_str().context("text")?;
+        ensure!(begins.starts_with(clock), "{clock}: {begins}");
+        for (index, hop) in journey["hops"]
+            .as_array()
+            .context("hops")?
+            .iter()
+            .enumerate()
+        {
+            let Some(ns) = hop["since_previous_ns"].as_i64() else {
+                continue;
+            };
+            let took = shown["took"][index].as_str().context("text")?;
+            ensure!(
+                took.trim_start_matches(['~', '+']) == exact(ns),
+                "{ns} ns: {took}"
+            );
+            nanoseconds += u32::from(ns % 1_000 != 0);
+        }
+    }
+    ensure!(nanoseconds > 0, "no time has a part of a microsecond");
+    Ok(())
+}
+
+/// A reader of a page knows that journeys are left out, and which ones.
+#[test]
+fn a_page_names_the_filter_that_made_it() -> Result<()> {
+    let folder = folder()?;
+    let recording = fixture("nft-forward-far-drop-4");
+    let text =
+        "return ['note', 'wrong', 'path'].map((id) => document.getElementById(id).innerText)";
+    let filtered = |query: &str| -> Result<Value> {
+        let page = export(&folder, &recording, &["-f", "html", "--where", query])?;
+        shown(folder.path(), &fs::read_to_string(page)?, text)
+    };
+    let told = filtered("verdict:delivered")?;
+    let [note, wrong, path] = [0, 1, 2].map(|part| told[part].as_str().unwrap_or_default());
+    ensure!(
+        note.contains("--where 'verdict:delivered': 0 of 10"),
+        "{note}"
+    );
+    // The journeys that are left out were dropped.
+    ensure!(wrong.contains("leaves other journeys out"), "{wrong}");
+    ensure!(path.contains("only the journeys on this page"), "{path}");
+    let told = filtered("verdict:dropped")?;
+    ensure!(
+        told[0].to_string().contains("'verdict:dropped': 10 of 10"),
+        "{told}"
+    );
+    let page = fs::read_to_string(export(&folder, &recording, &["-f", "html"])?)?;
+    let told = shown(folder.path(), &page, text)?;
+    ensure!(told[0] == "", "{told}");
     Ok(())
 }
 
