@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream};
 use kube::runtime::{
     utils::Backoff as _,
     watcher::{self, DefaultBackoff, Event},
 };
-use tokio::time::sleep;
+use tokio::{select, time::sleep};
 
-use super::{Seen, Told, has_code};
+use super::{Seen, Told, answers::Answers, has_code};
 
 /// What happens to a watch that the server refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,43 +31,64 @@ enum Next {
     End,
 }
 
-/// What a watch tells.
+/// What a watch tells, with the answers that its client gets.
 pub(super) fn tries(
     events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
+    answers: Answers,
     refused: Refused,
 ) -> impl Stream<Item = Told> + Send {
-    let watch = (events.boxed(), DefaultBackoff::default(), Next::Listen);
-    stream::unfold(watch, move |(mut events, mut pauses, next)| async move {
-        match next {
-            Next::Listen => {}
-            Next::Pause(pause) => {
-                sleep(pause).await;
-                return Some((Told::TriedAgain, (events, pauses, Next::Listen)));
+    let watch = (
+        events.boxed(),
+        answers,
+        DefaultBackoff::default(),
+        Next::Listen,
+    );
+    stream::unfold(
+        watch,
+        move |(mut events, mut answers, mut pauses, next)| async move {
+            match next {
+                Next::Listen => {}
+                Next::Pause(pause) => sleep(pause).await,
+                Next::End => return None,
             }
-            Next::End => return None,
-        }
-        let (told, next) = match events.next().await? {
-            Ok(event) => {
-                // The list that such an event belongs to may still fail.
-                if !matches!(event, Event::Init | Event::InitApply(_)) {
-                    pauses.reset();
+            let event = select! {
+                biased;
+                Some(()) = answers.next() => {
+                    let watch = (events, answers, pauses, Next::Listen);
+                    return Some((Told::Answered, watch));
                 }
-                (Told::Event(event), Next::Listen)
-            }
-            Err(error) if refused == Refused::End && has_code(&error, 403) => {
-                (Told::Refused(error), Next::End)
-            }
-            Err(error) => {
-                let pause = pauses.next().expect("the pauses have no end");
-                (Told::Failed(error), Next::Pause(pause))
-            }
-        };
-        Some((told, (events, pauses, next)))
-    })
+                event = events.next() => event?,
+            };
+            let (told, next) = match event {
+                Ok(event) => {
+                    // The list that such an event belongs to may still fail.
+                    if !matches!(event, Event::Init | Event::InitApply(_)) {
+                        pauses.reset();
+                    }
+                    (Told::Event(event), Next::Listen)
+                }
+                Err(error) if refused == Refused::End && has_code(&error, 403) => {
+                    (Told::Refused(error), Next::End)
+                }
+                Err(error) => {
+                    // An answer to the watch that failed says nothing of the next one.
+                    while answers
+                        .next()
+                        .now_or_never()
+                        .is_some_and(|answer| answer.is_some())
+                    {}
+                    let pause = pauses.next().expect("the pauses have no end");
+                    (Told::Failed(error), Next::Pause(pause))
+                }
+            };
+            Some((told, (events, answers, pauses, next)))
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::channel::mpsc::unbounded;
     use tokio::time::Instant;
 
     use super::*;
@@ -78,16 +99,17 @@ mod tests {
         let failed = move || Err(watcher::Error::NoResourceVersion);
         let fails = (0..6).flat_map(move |_| [Ok(Event::Init), failed()]);
         let works = [Ok(Event::Init), Ok(Event::InitDone), failed()];
-        let told = tries(stream::iter(fails.chain(works)), Refused::TryAgain);
+        let (_sender, answers) = unbounded();
+        let told = tries(stream::iter(fails.chain(works)), answers, Refused::TryAgain);
         let mut told = std::pin::pin!(told);
-        let (mut pauses, mut failed) = (Vec::new(), Instant::now());
+        let (mut pauses, mut failed) = (Vec::new(), None::<Instant>);
         while let Some(told) = told.next().await {
-            match told {
-                Told::Failed(_) => failed = Instant::now(),
-                Told::TriedAgain => pauses.push(failed.elapsed()),
-                _ => {}
+            pauses.extend(failed.take().map(|failed| failed.elapsed()));
+            if matches!(told, Told::Failed(_)) {
+                failed = Some(Instant::now());
             }
         }
+        pauses.extend(failed.map(|failed| failed.elapsed()));
         let [first, .., sixth, after] = pauses[..] else {
             panic!("{pauses:?}");
         };
