@@ -60,7 +60,9 @@ fn of_this_kernel_to_capture() -> Result<()> {
                 .to_string()
         });
         let options = ["--proto", "icmp", "--snaplen", bytes, "-w", &file];
-        let mut tracer = Tracer::follow(&lab, [&ends[..], &options].concat())?;
+        // The programs that read names are others.
+        let names: &[&str] = if is_inside { &[] } else { &["--dns-names"] };
+        let mut tracer = Tracer::follow(&lab, [&ends[..], &options, names].concat())?;
         tracer.wait_started(LIMIT)?;
         let ping = format!("ping -n -c 1 -W 5 -p c0ffee42 {}", b.address(false));
         a.netns.run(&ping)?;

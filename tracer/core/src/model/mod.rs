@@ -8,6 +8,7 @@ mod ends;
 mod fact;
 mod freed;
 mod hop;
+mod names;
 mod network;
 mod node;
 mod owner;
@@ -25,6 +26,7 @@ pub use fact::{
 };
 pub use freed::Freed;
 pub use hop::Hop;
+pub use names::{Named, Names};
 pub use network::{Device, Network, Tunnel, Way};
 pub(crate) use node::way;
 pub use node::{CAPTURE, Direction, Foreign, Hello, Point, Role, XDP, XDP_GENERIC, is_opaque};
