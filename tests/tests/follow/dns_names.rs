@@ -45,7 +45,7 @@ fn record(owner: &[u8], kind: u16, data: &[u8]) -> Vec<u8> {
 /// Asks a server for a name. The server answers that the name is an alias of a name with its own
 /// address.
 fn look_up(client: &Netns, server: &Netns, at: SocketAddr, name: &str) -> Result<()> {
-    let server = server.bind(&at, || UdpSocket::bind(at))?;
+    let server = server.bind(at, || UdpSocket::bind(at))?;
     let any = if at.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let client = client.enter(|| UdpSocket::bind(any))?;
     for socket in [&server, &client] {

@@ -24,11 +24,13 @@ pub struct Named {
     pub name: String,
 }
 
+/// Names of an address, with the times of their answers, Unix time, ns. The latest is the last.
+type InTime = SmallVec<[(i64, Arc<str>); 1]>;
+
 /// Names of addresses. Several names may lead to one address; then the latest answer counts.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Names by address, with the times of their answers, Unix time, ns. The latest is the last.
-    of: HashMap<IpAddr, SmallVec<[(i64, Arc<str>); 1]>>,
+    of: HashMap<IpAddr, InTime>,
     /// The addresses, in the order in which they got a name.
     order: VecDeque<IpAddr>,
 }

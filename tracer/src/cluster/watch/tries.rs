@@ -4,9 +4,12 @@
 //! Then a list that the server cannot answer would be asked for again within a second or two, for
 //! ever.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use kube::runtime::{
     utils::Backoff as _,
     watcher::{self, DefaultBackoff, Event},
@@ -37,53 +40,61 @@ pub(super) fn tries(
     answers: Answers,
     refused: Refused,
 ) -> impl Stream<Item = Told> + Send {
-    let watch = (
-        events.boxed(),
+    let tries = Tries {
+        events: events.boxed(),
         answers,
-        DefaultBackoff::default(),
-        Next::Listen,
-    );
-    stream::unfold(
-        watch,
-        move |(mut events, mut answers, mut pauses, next)| async move {
-            match next {
-                Next::Listen => {}
-                Next::Pause(pause) => sleep(pause).await,
-                Next::End => return None,
+        refused,
+        pauses: DefaultBackoff::default(),
+        next: Next::Listen,
+    };
+    stream::unfold(tries, |mut tries| async {
+        let told = tries.told().await?;
+        Some((told, tries))
+    })
+}
+
+/// A watch between two of its reports.
+struct Tries {
+    events: BoxStream<'static, Result<Event<Seen>, watcher::Error>>,
+    answers: Answers,
+    refused: Refused,
+    pauses: DefaultBackoff,
+    next: Next,
+}
+
+impl Tries {
+    async fn told(&mut self) -> Option<Told> {
+        match mem::replace(&mut self.next, Next::Listen) {
+            Next::Listen => {}
+            Next::Pause(pause) => sleep(pause).await,
+            Next::End => return None,
+        }
+        let event = select! {
+            biased;
+            Some(()) = self.answers.next() => return Some(Told::Answered),
+            event = self.events.next() => event?,
+        };
+        Some(match event {
+            Ok(event) => {
+                // The list that such an event belongs to may still fail.
+                if !matches!(event, Event::Init | Event::InitApply(_)) {
+                    self.pauses.reset();
+                }
+                Told::Event(event)
             }
-            let event = select! {
-                biased;
-                Some(()) = answers.next() => {
-                    let watch = (events, answers, pauses, Next::Listen);
-                    return Some((Told::Answered, watch));
-                }
-                event = events.next() => event?,
-            };
-            let (told, next) = match event {
-                Ok(event) => {
-                    // The list that such an event belongs to may still fail.
-                    if !matches!(event, Event::Init | Event::InitApply(_)) {
-                        pauses.reset();
-                    }
-                    (Told::Event(event), Next::Listen)
-                }
-                Err(error) if refused == Refused::End && has_code(&error, 403) => {
-                    (Told::Refused(error), Next::End)
-                }
-                Err(error) => {
-                    // An answer to the watch that failed says nothing of the next one.
-                    while answers
-                        .next()
-                        .now_or_never()
-                        .is_some_and(|answer| answer.is_some())
-                    {}
-                    let pause = pauses.next().expect("the pauses have no end");
-                    (Told::Failed(error), Next::Pause(pause))
-                }
-            };
-            Some((told, (events, answers, pauses, next)))
-        },
-    )
+            Err(error) if self.refused == Refused::End && has_code(&error, 403) => {
+                self.next = Next::End;
+                Told::Refused(error)
+            }
+            Err(error) => {
+                // An answer to the watch that failed says nothing of the next one.
+                while let Some(Some(())) = self.answers.next().now_or_never() {}
+                let pause = self.pauses.next().expect("the pauses have no end");
+                self.next = Next::Pause(pause);
+                Told::Failed(error)
+            }
+        })
+    }
 }
 
 #[cfg(test)]
