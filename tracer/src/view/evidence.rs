@@ -188,8 +188,7 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
             End::from(*is),
             End::from(*expected),
             match same_node {
-                true =>
-                    ": a bridge skips the rules if net.bridge.bridge-nf-call-iptables is 0",
+                true => ": a bridge skips the rules if net.bridge.bridge-nf-call-iptables is 0",
                 false => "",
             }
         ),

@@ -10,9 +10,7 @@ use super::{
     destination::destination,
     nodes::{self, Nodes},
 };
-use crate::model::{
-    Encap, Ends, Hello, Hop, Mac, Names, Owner, OwnerKind, Owners, Packet, Point,
-};
+use crate::model::{Encap, Ends, Hello, Hop, Mac, Names, Owner, OwnerKind, Owners, Packet, Point};
 
 /// What journeys refer to: the agents' points, and the owners of addresses.
 #[derive(Clone, Debug, Default)]

@@ -92,7 +92,10 @@ fn an_answer_that_has_not_reached_its_client_is_not_accused() {
     let (mut scene, journey) = answered(B, &[(0, FROM_POD), (0, TO_POD)]);
     scene.nodes[0].points[TO_POD].addresses = vec![[10, 244, 1, 9].into()];
     let (verdict, _) = judge(&scene, &journey, &CALM);
-    assert!(!rests_on!(verdict, Evidence::NotTranslatedBack { .. }), "{verdict:?}");
+    assert!(
+        !rests_on!(verdict, Evidence::NotTranslatedBack { .. }),
+        "{verdict:?}"
+    );
 }
 
 #[test]
