@@ -7,14 +7,16 @@
 use core::hint::black_box;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use network_types::ip::IpProto;
 use tracer_common::{
     config::Config,
     counters::{Counter, slot},
-    event::{ETHERNET, HopEvent, MAX_SNAPLEN},
+    event::{DNS_PORT, ETHERNET, HopEvent, MAX_SNAPLEN},
     filter::{Decision, Ends, candidate_with, decide, sampling_hash},
     flow::FlowKey,
     glance::is_miss,
     headers::{Bytes as _, fill_headers},
+    packet::Packet as _,
     walk::walk,
 };
 
@@ -108,10 +110,15 @@ fn look_closer<C: Context>(context: C, place: u8, ethernet: bool) -> Counter {
             Counter::Miss
         }
         FOUND if belongs(context, place) => {
-            if maps::snaplen() == 0 {
+            let wanted = if maps::wants_dns() && is_dns_answer(context) {
+                MAX_SNAPLEN as u32
+            } else {
+                maps::snaplen()
+            };
+            if wanted == 0 {
                 emit(context, place, ethernet)
             } else {
-                capture(context, place, ethernet)
+                capture(context, place, ethernet, wanted)
             }
         }
         FOUND => {
@@ -251,9 +258,22 @@ fn emit<C: Context>(context: C, place: u8, ethernet: bool) -> Counter {
     Counter::Emitted
 }
 
-/// As [`emit`], with the first bytes of the frame.
+/// Whether the packet comes from DNS's port over UDP.
 #[inline(never)]
-fn capture<C: Context>(context: C, place: u8, ethernet: bool) -> Counter {
+fn is_dns_answer<C: Context>(context: C) -> bool {
+    let Some(found) = maps::found() else {
+        return false;
+    };
+    // SAFETY: `look_whole` has written it in this run.
+    let layers = unsafe { found.layers.get() };
+    layers.proto == IpProto::Udp as u8
+        && layers.has_transport()
+        && Either::new(context).be16(layers.l4) == Some(DNS_PORT)
+}
+
+/// As [`emit`], with the first `wanted` bytes of the frame.
+#[inline(never)]
+fn capture<C: Context>(context: C, place: u8, ethernet: bool, wanted: u32) -> Counter {
     // SAFETY: only this function asks for it, and a run calls it once.
     let captured = unsafe { maps::captured() };
     let (Some(found), Some(captured)) = (maps::found(), captured) else {
@@ -272,7 +292,7 @@ fn capture<C: Context>(context: C, place: u8, ethernet: bool) -> Counter {
         (time, place, ethernet),
     );
     captured.event.flags |= context.tell_captured();
-    let wanted = maps::snaplen().min(captured.event.len) as usize;
+    let wanted = wanted.min(captured.event.len) as usize;
     // 1 to the buffer's length, in a form that every verifier follows.
     let last = black_box(wanted.wrapping_sub(1));
     let mut bytes = 0;

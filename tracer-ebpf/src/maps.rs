@@ -43,6 +43,11 @@ static LOAD: Load = Load {
 #[unsafe(no_mangle)]
 static SNAPLEN: u32 = 0;
 
+/// Whether the programs capture the frames of DNS answers, whatever [`SNAPLEN`] is: 1 or 0. With 0,
+/// the verifier removes the code that looks for them.
+#[unsafe(no_mangle)]
+static DNS_NAMES: u32 = 0;
+
 /// A value that user space writes while programs run. The value has its own section, which becomes
 /// a map, so programs read it without a look-up.
 #[repr(transparent)]
@@ -315,6 +320,13 @@ pub(crate) fn load() -> Load {
 pub(crate) fn snaplen() -> u32 {
     // SAFETY: as in `load`.
     unsafe { core::ptr::read_volatile(&raw const SNAPLEN) }
+}
+
+/// Whether the frames of DNS answers are captured.
+#[inline(always)]
+pub(crate) fn wants_dns() -> bool {
+    // SAFETY: as in `load`.
+    unsafe { core::ptr::read_volatile(&raw const DNS_NAMES) != 0 }
 }
 
 /// This CPU's memory for a record with captured bytes.

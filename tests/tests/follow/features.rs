@@ -2,6 +2,7 @@
 //! table of the output on each kernel: docs/requirements.md.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{Write as _, stdout},
     time::Duration,
@@ -59,7 +60,9 @@ fn of_this_kernel_to_capture() -> Result<()> {
                 .to_string()
         });
         let options = ["--proto", "icmp", "--snaplen", bytes, "-w", &file];
-        let mut tracer = Tracer::follow(&lab, [&ends[..], &options].concat())?;
+        // The programs that read names are others.
+        let names: &[&str] = if is_inside { &[] } else { &["--dns-names"] };
+        let mut tracer = Tracer::follow(&lab, [&ends[..], &options, names].concat())?;
         tracer.wait_started(LIMIT)?;
         let ping = format!("ping -n -c 1 -W 5 -p c0ffee42 {}", b.address(false));
         a.netns.run(&ping)?;
@@ -134,5 +137,79 @@ fn of_this_kernel() -> Result<()> {
     assert_eq!(dropped["verdict"]["kind"], "dropped", "{dropped:#}");
     say("what a blackhole route takes", &cell(&dropped))?;
     tracer.stop()?;
+    Ok(())
+}
+
+/// What reading could create in a kernel: its modules, and the tables of legacy iptables in each
+/// namespace of the lab.
+#[derive(Debug, PartialEq, Eq)]
+struct Created {
+    modules: BTreeSet<String>,
+    tables: BTreeMap<String, Vec<String>>,
+}
+
+fn created(lab: &Lab) -> Result<Created> {
+    // A kernel without modules has no such file.
+    let modules = fs::read_to_string("/proc/modules").unwrap_or_default();
+    let names = modules
+        .lines()
+        .filter_map(|line| line.split(' ').next().map(str::to_owned));
+    let mut tables = BTreeMap::new();
+    let nodes = lab.nodes.iter().map(|node| &node.netns);
+    for netns in nodes.chain(lab.pods.iter().map(|pod| &pod.netns)) {
+        for file in ["ip_tables_names", "ip6_tables_names"] {
+            let path = format!("/proc/thread-self/net/{file}");
+            // Without legacy iptables, there is no such file.
+            let names = netns.enter(|| fs::read_to_string(path)).unwrap_or_default();
+            let names = names.lines().map(str::to_owned).collect();
+            tables.insert(format!("{} {file}", netns.name), names);
+        }
+    }
+    Ok(Created {
+        modules: names.collect(),
+        tables,
+    })
+}
+
+/// Asking for the rules of an absent subsystem loads its module, and asking for an absent table of
+/// legacy iptables creates that table. The follow reads rules as evidence, and entries of conntrack.
+#[test]
+fn of_this_kernel_reading_creates_nothing() -> Result<()> {
+    let lab = Lab::new(&LabSpec::default())?;
+    let [a, b] = [&lab.pods[0], &lab.pods[1]];
+    let far = &lab.nodes[1].netns;
+    let follow = ["--src-pod", &pod(a), "--dst-pod", &pod(b), "--explain"];
+    let table = "table inet t { chain c { type filter hook forward priority 0; icmp type echo-request drop; }; }";
+    // Legacy iptables come first: the module of nftables may still be absent.
+    let rules = [
+        (
+            "iptables-legacy -A FORWARD -p icmp -j DROP",
+            "",
+            "legacy-chains",
+            "iptables-legacy -F FORWARD",
+        ),
+        (
+            "nft -f -",
+            table,
+            "\"table\":\"t\"",
+            "nft delete table inet t",
+        ),
+    ];
+    for (command, input, fact, undo) in rules {
+        far.batch(command, input)?;
+        let before = created(&lab)?;
+        let mut tracer = Tracer::follow(&lab, follow)?;
+        tracer.wait_started(LIMIT)?;
+        let flow = Flow::new(a, b);
+        assert!(flow.tcp_connects(1)?.is_complete());
+        assert_eq!(flow.ping(1, Duration::from_millis(2))?.received, 0);
+        let dropped = |journey: &Value| journey["verdict"]["kind"] == "dropped";
+        let dropped = tracer.wait_for(dropped, LIMIT)?;
+        let evidence = dropped["verdict"]["evidence"].to_string();
+        tracer.stop()?;
+        assert_eq!(created(&lab)?, before);
+        assert!(evidence.contains(fact), "{dropped:#}");
+        far.run(undo)?;
+    }
     Ok(())
 }

@@ -17,6 +17,8 @@ mod conntrack;
 mod dead_services;
 // A pod's DNS queries and their answers.
 mod dns;
+// Names of addresses outside, from DNS answers.
+mod dns_names;
 // Containers behind a bridge, with the node's address.
 mod docker;
 // The expected points of a packet, by the lab's wiring.

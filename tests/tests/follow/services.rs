@@ -390,7 +390,8 @@ fn a_service_without_endpoints() -> Result<()> {
 }
 
 /// A node uses a Service itself, and by its own node port. Its packets are translated before they
-/// are seen. Packets by a node port also get the node's address as their source.
+/// are seen, and its connection tracking tells how. The packets also get the tunnel's address as
+/// their source.
 #[test]
 fn a_node_uses_a_service() -> Result<()> {
     for proxy in [Proxy::Iptables, Proxy::Nftables] {
@@ -404,9 +405,14 @@ fn a_node_uses_a_service() -> Result<()> {
         let mut tracer = Tracer::follow(&lab, follow.iter().chain(&ROOM))?;
         tracer.wait_started(LIMIT)?;
         let endpoint = &lab.pods[1];
-        let mut addresses = vec![service.at(false, 0), service.at(true, 0)];
-        addresses.push(SocketAddr::new(node.address(false), 30080));
-        addresses.push(SocketAddr::new(lab.nodes[1].address(false), 30080));
+        let own_port = SocketAddr::new(node.address(false), 30080);
+        let far_port = SocketAddr::new(lab.nodes[1].address(false), 30080);
+        let addresses = [
+            service.at(false, 0),
+            service.at(true, 0),
+            own_port,
+            far_port,
+        ];
         for address in addresses {
             let served = tcp_to_service(&node.netns, address, (&[endpoint], 8080), 3)?;
             assert!(served.is_complete(), "{address}: {served:?}");
@@ -426,20 +432,21 @@ fn a_node_uses_a_service() -> Result<()> {
             };
             if flags == "SYN" {
                 assert_eq!(direction, "request", "{journey:#}");
-                let [_, to] = ends(journey)?;
-                let count = translated.entry((to, translations(journey)?.len()));
-                *count.or_insert(0) += 1;
+                let [(dnat, from, to), (snat, ..)] = translations(journey)?[..] else {
+                    panic!("two translations: {journey:#}");
+                };
+                assert_eq!((dnat, snat), ("dnat", "snat"), "{journey:#}");
+                let of_pod = SocketAddr::new(endpoint.address(from.is_ipv6()), 8080);
+                assert_eq!(to, of_pod, "{journey:#}");
+                // The other node translates packets to its own port. This node translates all
+                // others before they leave.
+                let [_, first] = ends(journey)?;
+                let expected = if from == far_port { far_port } else { of_pod };
+                assert_eq!(first, expected, "{journey:#}");
+                *translated.entry(from).or_insert(0) += 1;
             }
         }
-        // The other node translates packets to its own port. This node translates all others before
-        // they leave.
-        let of_pod = |v6| SocketAddr::new(endpoint.address(v6), 8080);
-        let expected = [
-            ((of_pod(false), 0), 6),
-            ((of_pod(true), 0), 3),
-            ((SocketAddr::new(lab.nodes[1].address(false), 30080), 2), 3),
-        ];
-        assert_eq!(translated, BTreeMap::from(expected));
+        assert_eq!(translated, addresses.map(|address| (address, 3)).into());
     }
     Ok(())
 }

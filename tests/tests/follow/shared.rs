@@ -26,6 +26,8 @@ fn check(wiring: Wiring) -> Result<()> {
             let below = format!("pod {} sends by it", end.v4);
             assert!(plan.contains(&below) || on_one_node, "{plan}");
         }
+        let is_said = plan.contains("the node's Services and policies do not apply");
+        assert_eq!(is_said, wiring != Wiring::IpvlanL3, "{plan}");
         check_flows(lab, ends)?;
         if names == Names::Realistic {
             keep_clean(lab, ends, &recordings::name(wiring, ends))?;

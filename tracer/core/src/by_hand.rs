@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use crate::{
     journey::{Closed, Course, Journey, Scene, Step},
     model::{
-        Direction, Encap, EncapKind, Hello, Network, Owner, OwnerKind, Owners, Packet, Point, Role,
-        Transport,
+        Direction, Encap, EncapKind, Hello, Names, Network, Owner, OwnerKind, Owners, Packet,
+        Point, Role, Transport,
     },
     verdict::{Confidence, Kind, Outcome, Verdict},
 };
@@ -87,6 +87,7 @@ pub(crate) fn scene() -> Scene {
         since: 0,
         sources: Vec::new(),
         asked: Vec::new(),
+        names: Names::default(),
     }
 }
 

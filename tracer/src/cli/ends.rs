@@ -105,7 +105,8 @@ pub(super) struct Side {
     pub(super) ends: Vec<End>,
     /// Other addresses to which packets to these ends' virtual addresses may go.
     pub(super) besides: Vec<End>,
-    /// `service namespace/name` with the port, if the side was named as a Service.
+    /// `service namespace/name` with the port and the number of ready endpoints, if the side was
+    /// named as a Service.
     pub(super) service: Option<String>,
     /// The Services that lead to the side, by namespace and name.
     pub(super) by: Vec<(String, String)>,
@@ -303,7 +304,7 @@ impl Names<'_> {
         Ok(Side {
             ends,
             besides: Vec::new(),
-            service: Some(full_name + &given),
+            service: Some(full_name + &given + &led.ready(&ports)),
             local: (service.is_local_inside || service.is_local_outside).then(|| Local {
                 service: format!("service {namespace}/{name}"),
                 nodes: led.ready_nodes(),

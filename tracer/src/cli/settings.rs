@@ -99,6 +99,8 @@ pub struct Settings {
     pub ring_size: u32,
     /// The number of bytes that are captured of each frame; 0: none.
     pub snaplen: u32,
+    /// Whether to read the names in DNS answers.
+    pub dns_names: bool,
     /// Limit of events per second and node.
     pub budget: u32,
     /// The agents of the nodes to observe; never empty.
@@ -299,6 +301,7 @@ impl Settings {
             vxlan_ports,
             ring_size: args.ring_size,
             snaplen: args.snaplen.unwrap_or(0),
+            dns_names: args.dns_names,
             budget: args.budget,
             agents,
             owners: inventory.map_or_else(Owners::default, Inventory::owners),

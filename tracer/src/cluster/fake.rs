@@ -16,6 +16,8 @@ use super::{Cluster, Place};
 pub(crate) enum Answer {
     /// The objects of a list.
     List(Vec<Value>),
+    /// The first objects of a list that has another page.
+    Page(Vec<Value>),
     /// An object.
     Object(Value),
     /// A refusal.
@@ -92,13 +94,8 @@ fn serve(mut stream: &TcpStream, answer: &impl Fn(&str) -> Answer, seen: &Mutex<
     let mut silent = None;
     let (status, body, events) = match answer(path) {
         Answer::Object(object) => ("200 OK", object.to_string(), None),
-        Answer::List(items) => {
-            let list = json!({
-                "apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"},
-                "items": items,
-            });
-            ("200 OK", list.to_string(), None)
-        }
+        Answer::List(items) => ("200 OK", list(&items, ""), None),
+        Answer::Page(items) => ("200 OK", list(&items, "more"), None),
         Answer::Forbidden => {
             let message = "nodes is forbidden: User \"me\" cannot watch resource \"nodes\" in API \
                            group \"\" at the cluster scope";
@@ -125,4 +122,14 @@ fn serve(mut stream: &TcpStream, answer: &impl Fn(&str) -> Answer, seen: &Mutex<
         }
     }
     drop(silent);
+}
+
+/// A list whose next page has this token.
+fn list(items: &[Value], next: &str) -> String {
+    let list = json!({
+        "apiVersion": "v1", "kind": "List",
+        "metadata": {"resourceVersion": "1", "continue": next},
+        "items": items,
+    });
+    list.to_string()
 }

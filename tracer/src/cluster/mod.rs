@@ -5,6 +5,7 @@
 //! in one sentence.
 
 mod access;
+mod beside;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -19,6 +20,7 @@ mod wanted;
 mod watch;
 
 pub use access::{Access, Cluster};
+pub(crate) use beside::FEW_NODES;
 pub use error::ClusterError;
 pub(crate) use names::names;
 pub use place::Place;

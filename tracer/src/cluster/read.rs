@@ -3,7 +3,7 @@
 //! The ends are read by their names or labels. Then come their nodes, the other pods on these
 //! nodes, the Services that were named or select the ends, and their EndpointSlices. Drops are
 //! not about Services, so `tracer drops` reads none. The amount does not grow with the cluster,
-//! because a node has some hundred pods at most, unless all nodes are wanted.
+//! because a node has some hundred pods at most, unless many nodes are concerned (`FEW_NODES`).
 //! Objects that the user may not read are left out with one note, except the ends themselves.
 
 use std::{
@@ -33,7 +33,8 @@ use super::{
 };
 use crate::inventory::{Group, Inventory, Pods, SERVICE_LABEL, Workload, nearest};
 
-/// Limit for all requests together; an overloaded server answers late.
+/// Limit for the requests about the ends together, and for each list of other pods; an overloaded
+/// server answers late.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Label of the DNS Service, whatever DNS server the cluster has.
@@ -49,7 +50,9 @@ impl Cluster {
         wanted: &[Wanted],
         leading: Leading,
     ) -> Result<(Inventory, Vec<String>), ClusterError> {
-        self.in_time(self.read_all(wanted, leading)).await
+        let mut read = self.in_time(self.read_ends(wanted, leading)).await?;
+        self.take_pods_on_nodes(&mut read).await?;
+        Ok((read.inventory, read.refused.said().into_iter().collect()))
     }
 
     /// Reads a node.
@@ -61,7 +64,7 @@ impl Cluster {
     }
 
     /// An answer, unless the server takes too long for it.
-    async fn in_time<T>(
+    pub(super) async fn in_time<T>(
         &self,
         answer: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
@@ -75,11 +78,8 @@ impl Cluster {
         })
     }
 
-    async fn read_all(
-        &self,
-        wanted: &[Wanted],
-        leading: Leading,
-    ) -> Result<(Inventory, Vec<String>), ClusterError> {
+    /// Reads all but the other pods on the nodes.
+    async fn read_ends(&self, wanted: &[Wanted], leading: Leading) -> Result<Read, ClusterError> {
         let mut inventory = Inventory::of_cluster(&self.place.server, &self.namespace);
         let mut refused = Refused::default();
         let mut ends: Vec<Pod> = Vec::new();
@@ -181,13 +181,13 @@ impl Cluster {
                     inventory.take_node(&node)?;
                 }
             }
-            let beside = self.pods_everywhere(&format!("spec.nodeName={name}")).await;
-            let beside = refused.unless("other pods", beside)?;
-            for pod in others(beside.unwrap_or_default(), &ends) {
-                inventory.take_pod(&pod)?;
-            }
         }
-        Ok((inventory, refused.said().into_iter().collect()))
+        Ok(Read {
+            inventory,
+            refused,
+            ends,
+            nodes,
+        })
     }
 
     /// A node by its name.
@@ -326,6 +326,15 @@ impl Cluster {
     }
 }
 
+/// What was read so far.
+pub(super) struct Read {
+    pub(super) inventory: Inventory,
+    pub(super) refused: Refused,
+    pub(super) ends: Vec<Pod>,
+    /// The nodes that are concerned.
+    pub(super) nodes: BTreeSet<String>,
+}
+
 /// Names by namespace.
 fn by_namespace(names: BTreeSet<(String, String)>) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -337,7 +346,7 @@ fn by_namespace(names: BTreeSet<(String, String)>) -> BTreeMap<String, Vec<Strin
 
 /// Pods that are not among `ends`. The server's cache may be older than what was read of the
 /// ends.
-fn others(pods: Vec<Pod>, ends: &[Pod]) -> impl Iterator<Item = Pod> {
+pub(super) fn others(pods: Vec<Pod>, ends: &[Pod]) -> impl Iterator<Item = Pod> {
     let key = |pod: &Pod| (pod.namespace(), pod.name_any());
     let known: BTreeSet<_> = ends.iter().map(key).collect();
     pods.into_iter()

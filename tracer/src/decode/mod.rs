@@ -5,9 +5,11 @@
 //!
 //! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
+mod answer;
 mod frame;
 mod freed;
 
+pub(crate) use self::answer::named;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,

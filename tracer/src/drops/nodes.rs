@@ -13,14 +13,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::{
-    cluster::{Known, Subject, Watch},
+    cluster::{FEW_NODES, Known, Subject, Watch},
     inventory::Inventory,
     pauses::Pauses,
 };
-
-/// The most nodes with watches of their own. Of more nodes, one watch tells with those of the whole
-/// cluster, because each watch keeps a connection.
-const FEW: usize = 50;
 
 /// The first and the longest pause before a node without an address is read again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -40,7 +36,7 @@ pub(super) struct Nodes {
     there: BTreeMap<String, String>,
     /// Nodes that have left the cluster. Pods may outlive the object of their node for a while.
     gone: BTreeSet<String>,
-    /// Nodes that cannot be read. None of them is read again.
+    /// Nodes that cannot be read. None of them is read again, unless it comes later.
     unreadable: BTreeSet<String>,
     /// When nodes that have no address yet are read again.
     tries: BTreeMap<String, Try>,
@@ -57,7 +53,7 @@ impl Nodes {
     pub(super) fn new(known: Inventory, all: bool) -> Self {
         let names = known.node_names();
         Self {
-            is_wide: all || names.len() > FEW,
+            is_wide: all || names.len() > FEW_NODES,
             wanted: names.into_iter().collect(),
             known,
             all,
@@ -113,6 +109,10 @@ impl Nodes {
         if self.all && now.is_empty() {
             return Vec::new();
         }
+        let come = now.keys().filter(|name| !self.there.contains_key(*name));
+        for name in come {
+            self.unreadable.remove(name);
+        }
         for (name, before) in mem::take(&mut self.there) {
             let is_same = |uid: &String| before.is_empty() || uid.is_empty() || *uid == before;
             let is_there = now.get(&name).is_some_and(is_same);
@@ -141,7 +141,7 @@ impl Nodes {
             if self.is_wide || !is_first {
                 continue;
             }
-            self.is_wide = self.wanted.len() > FEW;
+            self.is_wide = self.wanted.len() > FEW_NODES;
             match self.is_wide {
                 true => subjects.extend([Subject::AllNodes, Subject::AllPods]),
                 false => subjects.extend(of(&name)),
@@ -269,12 +269,26 @@ mod tests {
         assert_eq!(again, []);
     }
 
+    /// A pod may be bound to a node before the node registers, or outlive it.
+    #[test]
+    fn a_node_that_was_missing_is_read_once_it_registers() {
+        let mut nodes = nodes(false, 1);
+        let homes = &names(["node-0", "node-9"]);
+        nodes.update(told([("node-0", "a")]), homes);
+        nodes.unreadable.insert("node-9".to_owned());
+        nodes.update(told([("node-0", "a")]), homes);
+        assert!(nodes.unreadable.contains("node-9"));
+        nodes.update(told([("node-0", "a"), ("node-9", "b")]), homes);
+        assert_eq!(nodes.unreadable, names([]));
+        assert_eq!(nodes.known.unread_nodes(), ["node-9"]);
+    }
+
     #[test]
     fn many_nodes_share_the_watches_of_the_whole_cluster() {
         let wide = [Subject::AllNodes, Subject::AllPods];
-        assert_eq!(nodes(false, FEW).subjects().len(), 2 * FEW);
-        assert_eq!(nodes(false, FEW + 1).subjects(), wide);
-        let mut nodes = nodes(false, FEW);
+        assert_eq!(nodes(false, FEW_NODES).subjects().len(), 2 * FEW_NODES);
+        assert_eq!(nodes(false, FEW_NODES + 1).subjects(), wide);
+        let mut nodes = nodes(false, FEW_NODES);
         let all: Vec<(String, String)> = nodes
             .known
             .node_names()

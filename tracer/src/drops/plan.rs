@@ -57,6 +57,7 @@ pub(super) fn start(
         budget: settings.budget,
         explain: settings.explain,
         snaplen: 0,
+        dns_names: false,
         goes_along: settings.live.is_some(),
     };
     (agent.place.clone(), start)

@@ -247,6 +247,7 @@ pub(super) fn start(
         budget: settings.budget,
         explain: settings.explain,
         snaplen: settings.snaplen,
+        dns_names: settings.dns_names,
         goes_along: settings.live.as_ref().is_some_and(cli::Live::goes_along),
     };
     (agent.place.clone(), start)

@@ -4,14 +4,10 @@
 //! the kernel module if it is missing, so nothing is requested before the module is loaded.
 //! Tables with zones are not searched, because a packet does not tell its zone.
 
-use std::{
-    collections::VecDeque,
-    net::IpAddr,
-    path::Path,
-    time::{Duration, Instant},
-};
+mod seen;
 
-use hashbrown::HashMap;
+use std::{net::IpAddr, path::Path, time::Instant};
+
 use netlink_packet_core::{DefaultNla, NetlinkSerializable as _};
 use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterProtoFamily,
@@ -19,6 +15,8 @@ use netlink_packet_netfilter::{
 };
 use tracer_core::model::{Ends, Packet, Proto, Translation, Transport};
 
+pub(super) use self::seen::Due;
+use self::seen::Seen;
 use super::{
     clock,
     netlink::{Netlink, Question, attribute, attributes},
@@ -42,100 +40,39 @@ const SRC_PORT: u16 = 2;
 const DST_PORT: u16 = 3;
 const ICMP_ID: [u16; 2] = [4, 7];
 
-/// Limit of requests per report, so that a flood of connections does not keep an agent from its
-/// other work. Each request takes some 10 µs.
-const MOST: usize = 64;
-
-/// Limit of remembered connections.
-const REMEMBERED: usize = 4096;
-
-/// Time after which an entry is requested again: soon, if it was missing, because it may not
-/// have been confirmed yet; later, if it was there.
-const SOON: Duration = Duration::from_secs(1);
-const LATER: Duration = Duration::from_secs(30);
-
-/// Time after a connection's first packet until its entry is requested. By then, the packet has
-/// left its node or reached a socket, which confirms the entry. The engine takes a hop only
-/// `GRACE` (`worker`) after it was seen, so an entry that comes before joins the
-/// connection's first packet as well.
-const CONFIRMED: Duration = Duration::from_millis(5);
-
 /// The conntrack table of the thread's network namespace.
 #[derive(Default)]
 pub(super) struct Connections {
     socket: Option<Netlink>,
-    /// Seen connections, and the time of each one's next request.
-    known: HashMap<(Proto, Ends), Instant>,
-    wanted: VecDeque<(Proto, Ends)>,
-    /// The last seen connection since the last request.
-    last: Option<(Proto, Ends)>,
-    due: Option<Due>,
-}
-
-/// A request of entries that is due later.
-#[derive(Clone, Copy)]
-pub(super) struct Due {
-    pub(super) at: Instant,
-    /// Time of the oldest hop that waits for it, the agent's monotonic clock, ns.
-    pub(super) since: u64,
+    seen: Seen,
 }
 
 impl Connections {
     /// Notes a packet that was seen at `time`, the agent's monotonic clock, ns; `now` is the
     /// approximate time.
     pub(super) fn saw(&mut self, packet: &Packet, time: u64, now: Instant) {
-        if self.wanted.len() >= MOST {
-            return;
-        }
-        let Some(ends) = packet.ends().filter(|_| is_tracked(packet)) else {
-            return;
-        };
-        let key = (packet.proto(), ends);
-        // Packets of a connection come in sequence, and each passes several points.
-        if self.last.replace(key) == Some(key) {
-            return;
-        }
-        if let Some(again) = self.known.get(&key)
-            && *again > now
-        {
-            return;
-        }
-        if self.known.len() >= REMEMBERED {
-            self.known.retain(|_, again| *again > now);
-        }
-        if self.known.len() < REMEMBERED {
-            self.known.insert(key, now + SOON);
-            self.wanted.push_back(key);
-            self.due.get_or_insert(Due {
-                at: now + CONFIRMED,
-                since: time,
-            });
+        if let Some(ends) = packet.ends().filter(|_| is_tracked(packet)) {
+            self.seen.saw((packet.proto(), ends), time, now);
         }
     }
 
     /// When the entries of seen packets are due; `None` if no connection waits.
-    pub(super) const fn due(&self) -> Option<Due> {
-        self.due
+    pub(super) fn due(&self) -> Option<Due> {
+        self.seen.due()
     }
 
-    /// Requests the entries of seen packets, if these are due, and returns those that translate.
+    /// Requests the entries of seen packets that are due, up to a limit, and returns those that
+    /// translate.
     pub(super) fn translations(&mut self) -> Vec<Translation> {
-        if self.due.is_some_and(|due| due.at > Instant::now()) {
-            return Vec::new();
-        }
-        self.due = None;
-        if self.wanted.is_empty() || !is_loaded() {
-            self.wanted.clear();
-            self.last = None;
+        let due = self.seen.take(Instant::now());
+        if due.is_empty() || !is_loaded() {
             return Vec::new();
         }
         if self.socket.is_none() {
             self.socket = Netlink::open(PROTOCOL).ok();
         }
-        let wanted = std::mem::take(&mut self.wanted);
-        self.last = None;
         let mut found: Vec<Translation> = Vec::new();
-        for (proto, ends) in wanted {
+        for (proto, ends) in due {
             // After its translation, a packet matches the reversed reply tuple of its entry.
             let entry = self
                 .ask(proto, &ends)
@@ -143,7 +80,7 @@ impl Connections {
             let Some((from, to)) = entry else {
                 continue;
             };
-            self.known.insert((proto, ends), Instant::now() + LATER);
+            self.seen.found((proto, ends), Instant::now());
             let is_new = |other: &Translation| (other.proto, other.from) != (proto, from);
             if from != to && found.iter().all(is_new) {
                 found.push(Translation {
@@ -332,33 +269,22 @@ mod tests {
         assert!(question(Proto::Arp, &asked).is_none());
     }
 
+    /// Only a connection's first fragment has ports.
     #[test]
-    fn a_connection_is_asked_for_once_and_not_too_many_at_a_time() {
-        let now = Instant::now();
-        let mut connections = Connections::default();
+    fn what_tells_no_connection_is_not_asked_for() {
         let one = packet(&ends([10, 244, 1, 5], [10, 96, 0, 10], 80));
-        connections.saw(&one, 1, now);
-        connections.saw(&one, 1, now);
-        assert_eq!(connections.wanted.len(), 1);
-        for port in 1..1000 {
-            connections.saw(
-                &packet(&ends([10, 244, 1, 5], [10, 96, 0, 11], port)),
-                2,
-                now,
-            );
-        }
-        assert_eq!(connections.wanted.len(), MOST);
-        assert_eq!(connections.known.len(), MOST);
-        let due = connections.due().expect("it waits");
-        assert_eq!((due.at, due.since), (now + CONFIRMED, 1));
-        for (fragment, asked) in [((0, true), 1), ((1480, true), 0)] {
-            let fragment = Packet {
-                fragment: Some(fragment),
+        for (fragment, is_asked) in [
+            (None, true),
+            (Some((0, true)), true),
+            (Some((1480, true)), false),
+        ] {
+            let packet = Packet {
+                fragment,
                 ..one.clone()
             };
             let mut connections = Connections::default();
-            connections.saw(&fragment, 1, now);
-            assert_eq!(connections.wanted.len(), asked);
+            connections.saw(&packet, 1, Instant::now());
+            assert_eq!(connections.due().is_some(), is_asked);
         }
     }
 }

@@ -311,6 +311,7 @@ mod tests {
             budget: 0,
             explain: false,
             snaplen: 0,
+            dns_names: false,
             goes_along: false,
         };
         assert!(no_pod_is_known(&start(Vec::new(), Vec::new())).is_some());

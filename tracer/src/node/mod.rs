@@ -20,6 +20,7 @@ mod filter;
 mod health;
 mod hook;
 mod load;
+mod names;
 mod netlink;
 mod points;
 mod probe;

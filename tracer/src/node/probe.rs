@@ -23,6 +23,7 @@ use tracer_common::{
     config::{EXPLAIN_MISSES, Load},
     counters::{Counters, SLOTS, SLOTS_PER_PLACE, slot},
     elsewhere,
+    event::HopEvent,
     flow::Flows,
 };
 use tracer_core::{
@@ -37,6 +38,7 @@ use super::{
     conntrack::Connections,
     filter::{self, Armed, map},
     hook::{Device, Hooks, XdpLinks},
+    names::Names,
 };
 use crate::decode::{self, At};
 use tracer_core::request::{self, Filter, Start};
@@ -76,6 +78,10 @@ pub(super) struct Probe {
     names: StdHashMap<u32, String>,
     malformed: u64,
     connections: Connections,
+    /// The names in DNS answers; `None` if nobody asks for them.
+    dns: Option<Names>,
+    /// How many bytes of each frame belong to a hop.
+    snaplen: usize,
     #[cfg(feature = "debug")]
     _said: said::Listener,
 }
@@ -98,6 +104,7 @@ impl Probe {
         let mut ebpf = loader
             .override_global("LOAD", &load, true)
             .override_global("SNAPLEN", &start.snaplen, true)
+            .override_global("DNS_NAMES", &u32::from(start.dns_names), true)
             .map_max_entries("EVENTS", start.ring_size)
             .load(PROGRAMS)
             .map_err(|source| NodeError::load(&source))?;
@@ -121,6 +128,8 @@ impl Probe {
             names: StdHashMap::new(),
             malformed: 0,
             connections: Connections::default(),
+            dns: start.dns_names.then(Names::default),
+            snaplen: start.snaplen as usize,
             #[cfg(feature = "debug")]
             _said: said,
         };
@@ -262,8 +271,18 @@ impl Probe {
                 return true;
             };
             let points = &self.points;
-            match decode::hop(&record, |ifindex, at| points.get(&(ifindex, at)).copied()) {
+            // The rest of a DNS answer was captured for its names alone.
+            let wanted = size_of::<HopEvent>() + self.snaplen;
+            let whole = &*record;
+            let record = whole.get(..wanted).unwrap_or(whole);
+            match decode::hop(record, |ifindex, at| points.get(&(ifindex, at)).copied()) {
                 Ok(hop) => {
+                    if let Some(names) = &mut self.dns
+                        && hop.packet.dns().is_some_and(|dns| dns.is_answer)
+                        && let Some((name, addresses)) = decode::named(whole)
+                    {
+                        names.saw(&name, &addresses, hop.time, now);
+                    }
                     captured += hop.frame.as_ref().map_or(0, |frame| frame.len());
                     self.connections.saw(&hop.packet, hop.time, now);
                     hops.push(hop);
@@ -304,6 +323,7 @@ impl Probe {
             drops: None,
             health: None,
             translations: self.connections.translations(),
+            names: self.dns.as_mut().map(Names::take).unwrap_or_default(),
         })
     }
 

@@ -178,15 +178,19 @@ pub(super) fn sentence(scene: &Scene, journey: &Journey, evidence: &Evidence) ->
         ),
         Evidence::NotTranslatedBack {
             node,
+            same_node,
             service,
             expected,
             is,
         } => format!(
-            "{} did not translate the source {} back to {} of Service {service}: a bridge skips the \
-             rules if net.bridge.bridge-nf-call-iptables is 0",
+            "{} did not translate the source {} back to {} of Service {service}{}",
             name(*node),
             End::from(*is),
-            End::from(*expected)
+            End::from(*expected),
+            match same_node {
+                true => ": a bridge skips the rules if net.bridge.bridge-nf-call-iptables is 0",
+                false => "",
+            }
         ),
         Evidence::StandIn(StandIn { node, point: at }) => format!(
             "answers with the address of {} start at {}: a proxy or a rule there makes them",

@@ -53,7 +53,8 @@ pub(super) fn owner(scene: &Scene, journey: &Journey) -> String {
     )
 }
 
-/// The owner of an address at a time: Unix time, ns. Without a known owner, the address.
+/// The owner of an address at a time: Unix time, ns. Without a known owner, the address, with the
+/// name that DNS gave to it.
 pub(crate) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     if let Some(pod) = scene.pod(address, time) {
         return pod.to_owned();
@@ -61,8 +62,8 @@ pub(crate) fn party(scene: &Scene, address: IpAddr, time: i64) -> String {
     if let Some(service) = scene.service(address, time) {
         return format!("Service {service} ({address})");
     }
-    match node(scene, address, time) {
-        Some(node) => format!("{node} ({address})"),
+    match node(scene, address, time).or_else(|| scene.dns_name(address, time)) {
+        Some(name) => format!("{name} ({address})"),
         None => address.to_string(),
     }
 }
@@ -152,6 +153,24 @@ mod tests {
         assert_eq!(party(&scene, address, 0), "shop/cart");
         assert_eq!(party(&scene, address, 120), "10.244.2.7");
         assert_eq!(party(&scene, address, 150), "shop/till");
+    }
+
+    #[test]
+    fn only_an_address_outside_has_a_name_from_dns() {
+        let [inside, outside] = [[10, 244, 2, 7], [192, 0, 2, 1]].map(IpAddr::from);
+        let mut scene = Scene::default();
+        let pod = Owner {
+            name: "shop/cart".to_owned(),
+            kind: OwnerKind::Pod,
+            node: "node-b".to_owned(),
+        };
+        scene.owners.insert(inside, pod);
+        for address in [inside, outside] {
+            scene.names.learn(address, "api.example.com", 100);
+        }
+        assert_eq!(party(&scene, inside, 100), "shop/cart");
+        assert_eq!(party(&scene, outside, 99), "192.0.2.1");
+        assert_eq!(party(&scene, outside, 100), "api.example.com (192.0.2.1)");
     }
 
     #[test]

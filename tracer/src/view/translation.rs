@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr};
 
 use tracer_core::{
-    journey::{Course, Journey, Scene, Step},
+    journey::{Course, Journey, Scene, Step, sent_to},
     model::Ends,
 };
 
@@ -73,15 +73,18 @@ pub(crate) struct Change {
     pub(crate) name: Option<String>,
 }
 
-/// The ends that were rewritten between the previous step and this one. Empty if both steps have
-/// the same ends.
+/// The ends that were rewritten between the previous step and this one, or before the first step.
+/// Empty if both steps have the same ends.
 pub(crate) fn of(
     scene: &Scene,
     journey: &Journey,
     previous: Option<&Step>,
     step: &Step,
 ) -> Vec<Change> {
-    let before = previous.map_or_else(|| journey.packet.ends(), |step| journey.ends_at(step));
+    let before = match previous {
+        Some(step) => journey.ends_at(step),
+        None => sent_to(scene, journey),
+    };
     let (Some(before), Some(here)) = (before, journey.ends_at(step)) else {
         return Vec::new();
     };

@@ -22,7 +22,7 @@ use crate::{
     input::{Batch, Order, Record, Sight, Sights},
     journal::{Changed, Entry, Reader, Started, View},
     journey::{Closed, Engine, Journey, Limits, Scene},
-    model::{Hello, Owners},
+    model::{Hello, Names, Owners},
     verdict::{Accounting, Kind, Sums, classify, judge},
 };
 
@@ -127,6 +127,7 @@ impl Core {
                 since: i64::MIN,
                 sources,
                 asked,
+                names: Names::default(),
             },
             skew,
             observed: i64::MAX,
@@ -222,6 +223,10 @@ impl Core {
             for translation in &report.translations {
                 let time = unix(translation.time, offset);
                 self.engine.learn((agent, time), translation);
+            }
+            for named in &report.names {
+                let time = unix(named.time, offset);
+                self.scene.names.learn(named.address, &named.name, time);
             }
             self.ledger.report(stream, report, made);
         }

@@ -11,7 +11,7 @@ use super::{
 };
 #[cfg(doc)]
 use crate::model::Hello;
-use crate::model::{Freed, Hop, Proto, Translation};
+use crate::model::{Freed, Hop, Named, Proto, Translation};
 
 /// Hops and freed packets since the last batch of the same stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +95,10 @@ pub struct Report {
     /// read none.
     #[serde(default)]
     pub translations: Vec<Translation>,
+    /// Names in DNS answers that the agent saw since the last report (`--dns-names`). Agents of
+    /// older versions report none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Named>,
 }
 
 /// Packets of a followed address to a destination outside of the follow.

@@ -26,6 +26,7 @@ mod limits;
 mod memory;
 mod model;
 mod nodes;
+mod origin;
 mod ranges;
 mod slab;
 mod stand_in;
@@ -48,5 +49,6 @@ pub use model::{
     Translated,
 };
 pub use nodes::Nodes;
+pub use origin::sent_to;
 pub(crate) use ranges::{Range, Ranges};
 pub(crate) use tunnel::tunnel_of;

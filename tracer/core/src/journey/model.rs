@@ -10,7 +10,7 @@ use super::{
     destination::destination,
     nodes::{self, Nodes},
 };
-use crate::model::{Encap, Ends, Hello, Hop, Mac, Owner, OwnerKind, Owners, Packet, Point};
+use crate::model::{Encap, Ends, Hello, Hop, Mac, Names, Owner, OwnerKind, Owners, Packet, Point};
 
 /// What journeys refer to: the agents' points, and the owners of addresses.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,8 @@ pub struct Scene {
     /// Addresses where packets of the follow end, if agents watch more than was asked for. If
     /// empty, agents watch only what was asked for.
     pub asked: Vec<IpNet>,
+    /// Names that DNS answers gave. Verdicts do not depend on them.
+    pub names: Names,
 }
 
 impl Scene {
@@ -36,9 +38,21 @@ impl Scene {
         const POINT: usize = 512;
         /// Bytes of an address and its owner.
         const OWNED: usize = 256;
+        /// Bytes of an address and its names.
+        const NAMED: usize = 128;
 
         let points: usize = self.nodes.iter().map(|hello| hello.points.len()).sum();
-        points * POINT + self.owners.iter().count() * OWNED
+        points * POINT + self.owners.iter().count() * OWNED + self.names.len() * NAMED
+    }
+
+    /// The name that a DNS answer gave to an address before `time`: Unix time, ns. `None` for an
+    /// address of the cluster.
+    #[must_use]
+    pub fn dns_name(&self, address: IpAddr, time: i64) -> Option<&str> {
+        let name = self.names.at(address, time)?;
+        let is_local = |hello: &Hello| hello.local.contains(&address);
+        let is_inside = self.owner(address, time).is_some() || self.nodes.iter().any(is_local);
+        (!is_inside).then_some(name)
     }
 
     /// The observation point of a step.

@@ -9,6 +9,7 @@ mod fact;
 mod freed;
 mod hop;
 mod kernel;
+mod names;
 mod network;
 mod node;
 mod owner;
@@ -27,6 +28,7 @@ pub use fact::{
 pub use freed::Freed;
 pub use hop::Hop;
 pub use kernel::Kernel;
+pub use names::{Named, Names};
 pub use network::{Device, Network, Tunnel, Way};
 pub(crate) use node::way;
 pub use node::{CAPTURE, Direction, Foreign, Hello, Point, Role, XDP, XDP_GENERIC, is_opaque};

@@ -37,6 +37,10 @@ pub struct Start {
     /// of older versions do not ask for any.
     #[serde(default)]
     pub snaplen: u32,
+    /// Whether the agent reports names in DNS answers (`--dns-names`). Collectors of older
+    /// versions do not ask for them, and agents of older versions report none.
+    #[serde(default)]
+    pub dns_names: bool,
     /// Whether the collector reports a pod that takes the place of a followed one. Collectors
     /// of older versions do not.
     #[serde(default)]

@@ -133,6 +133,8 @@ pub enum Evidence {
     NotTranslatedBack {
         /// The node.
         node: usize,
+        /// Whether no other node saw the answer, so a bridge may have passed it by the rules.
+        same_node: bool,
         /// The Service.
         service: String,
         /// The source that the client expects.

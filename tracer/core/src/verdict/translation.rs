@@ -100,18 +100,21 @@ pub(super) fn redirected(case: &Case<'_>) -> Option<Evidence> {
 }
 
 /// Evidence that a Service's answer reached the client's pod with the endpoint's address. A bridge
-/// passes an answer to a pod of the same node by, without netfilter, if `bridge-nf-call-iptables`
+/// passes an answer of a pod of the same node by, without netfilter, if `bridge-nf-call-iptables`
 /// is 0.
 fn not_translated_back(case: &Case<'_>) -> Option<Evidence> {
     let journey = case.journey;
     let way = journey.translated.as_deref()?;
     let last = journey.steps.last()?;
+    let point = case.scene.point(last);
     let ends = journey.ends_at(last)?;
     let (is, expected) = ((ends.src, ends.src_port), (way.last.src, way.last.src_port));
     let is_kept = way.is_reply == Some(true) && ends.dst == way.last.dst && is != expected;
+    let is_there = hands_to_pod(point) && point.addresses.contains(&ends.dst);
     let service = service_of(case, way.last.src)?;
-    (hands_to_pod(case.scene.point(last)) && is_kept).then_some(Evidence::NotTranslatedBack {
+    (is_there && is_kept).then_some(Evidence::NotTranslatedBack {
         node: last.node,
+        same_node: journey.steps.iter().all(|step| step.node == last.node),
         service,
         expected,
         is,

@@ -162,6 +162,15 @@ pub struct WatchArgs {
     )]
     pub snaplen: Option<u32>,
 
+    /// Read the names in DNS answers, and show them at addresses outside of the cluster
+    ///
+    /// The follow has to see the answers, over UDP: --dst 0.0.0.0/0 follows all that a pod sends over IPv4. An
+    /// address has the name that was asked for, also behind aliases (CNAME). If several names lead to one
+    /// address, the latest answer before the packet counts. A recording holds the names; --anonymize leaves them
+    /// out. No other payload leaves the agents.
+    #[arg(long, help_heading = COST)]
+    pub dns_names: bool,
+
     /// Maximum events per second and node; above it packets are sampled, and the summary says so
     #[arg(
         long,

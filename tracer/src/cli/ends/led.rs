@@ -97,6 +97,27 @@ impl<'a> Led<'a> {
         ready.filter_map(|endpoint| endpoint.node.clone()).collect()
     }
 
+    /// How many endpoints of some ports of the Service get new connections, in words; empty if none
+    /// does, or if the endpoints are not known. An endpoint with addresses of both IP versions counts
+    /// once.
+    pub(super) fn ready(&self, ports: &[&ServicePort]) -> String {
+        let leads = |slice: &&Slice| {
+            ports.is_empty() || ports.iter().any(|port| slice.target(port).is_some())
+        };
+        let endpoints = self.slices.iter().filter(leads);
+        let endpoints = endpoints.flat_map(|slice| &slice.endpoints);
+        let ready = endpoints.filter(|endpoint| endpoint.is_ready);
+        let each = ready.filter_map(|endpoint| {
+            let address = endpoint.addresses.first().map(ToString::to_string);
+            endpoint.pod.clone().or(address)
+        });
+        match each.collect::<BTreeSet<String>>().len() {
+            0 => String::new(),
+            1 => " (1 ready endpoint)".to_owned(),
+            more => format!(" ({more} ready endpoints)"),
+        }
+    }
+
     /// Notes on the endpoints of some ports of the Service.
     pub(super) fn warnings(&self, full_name: &str, ports: &[&ServicePort]) -> Vec<String> {
         let mut warnings = Vec::new();

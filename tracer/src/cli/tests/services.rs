@@ -137,7 +137,10 @@ fn both_families_have_their_own_endpoints_and_ports() {
     );
     assert_eq!(
         settings.services,
-        [None, Some("service shop/pair:http".to_owned())]
+        [
+            None,
+            Some("service shop/pair:http (2 ready endpoints)".to_owned())
+        ]
     );
 }
 
@@ -234,6 +237,7 @@ fn a_service_without_endpoints_is_followed_to_its_address() {
              has none at all)"
         ]
     );
+    assert_eq!(settings.services[1].as_deref(), Some("service shop/empty"));
 }
 
 /// The objects say why a Service leads nowhere, or not to all its endpoints.

@@ -7,6 +7,7 @@
 //! A watch that expired (410) begins again by itself. While the server does not answer, the
 //! known objects stay, and one message says so.
 
+mod answers;
 mod known;
 mod seen;
 mod tries;
@@ -23,17 +24,18 @@ use futures::{
     stream::{BoxStream, SelectAll},
 };
 use kube::{
-    Api, Resource,
+    Api, Client, Resource,
     runtime::watcher::{self, Config, Event, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-pub use self::{known::Known, seen::PodPlace};
 use self::{
+    answers::noted,
     seen::{Place, Seen, Watches},
     tries::{Refused, tries},
 };
+pub use self::{known::Known, seen::PodPlace};
 use super::{Cluster, ClusterError};
 use crate::inventory::{Group, SERVICE_LABEL};
 
@@ -92,8 +94,8 @@ enum Told {
     Event(Event<Seen>),
     /// The watch failed, and tries again after a pause.
     Failed(watcher::Error),
-    /// The watch tries again.
-    TriedAgain,
+    /// The server has begun to answer a request of the watch.
+    Answered,
     /// The server refuses the watch, which has ended.
     Refused(watcher::Error),
 }
@@ -137,30 +139,26 @@ impl Watch {
     /// # Errors
     /// If the watch cannot begin because a named object does not exist.
     pub async fn add(&mut self, subject: &Subject, known: &Known) -> Result<(), ClusterError> {
-        let client = || self.cluster.client.clone();
         let known = known.of_subject(subject);
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         match subject {
             Subject::Pod { namespace, name } => {
-                let pods = Api::namespaced(client(), namespace);
-                let pods = events(pods, named(name), Seen::pod);
-                self.push(known, Refused::TryAgain, pods);
+                let pods = |client| Api::namespaced(client, namespace);
+                self.push(known, Refused::TryAgain, (pods, named(name), Seen::pod));
             }
             Subject::Group(group) => {
                 let labels = self.cluster.labels(group).await?;
-                let pods = Api::namespaced(client(), &group.namespace);
+                let pods = |client| Api::namespaced(client, &group.namespace);
                 let config = Config::default().labels(&labels);
-                let pods = events(pods, config, Seen::pod);
-                self.push(known, Refused::TryAgain, pods);
+                self.push(known, Refused::TryAgain, (pods, config, Seen::pod));
             }
             Subject::Service { namespace, name } => {
-                let services = Api::namespaced(client(), namespace);
-                let slices = Api::namespaced(client(), namespace);
+                let services = |client| Api::namespaced(client, namespace);
+                let slices = |client| Api::namespaced(client, namespace);
                 let config = Config::default().labels(&format!("{SERVICE_LABEL}={name}"));
-                let services = events(services, named(name), Seen::service);
-                let slices = events(slices, config, Seen::slice);
-                self.push(known.clone(), Refused::End, services);
-                self.push(known, Refused::End, slices);
+                let first = known.clone();
+                self.push(first, Refused::End, (services, named(name), Seen::service));
+                self.push(known, Refused::End, (slices, config, Seen::slice));
             }
             Subject::PodsOn(node) => {
                 // The server's memory has an index of the nodes of pods, and etcd has none. kube asks
@@ -170,34 +168,37 @@ impl Watch {
                     ..Config::default().any_semantic()
                 };
                 let config = config.fields(&format!("spec.nodeName={node}"));
-                let pods = events(Api::all(client()), config, Seen::pod);
-                self.push(known, Refused::End, pods);
+                self.push(known, Refused::End, (Api::all, config, Seen::pod));
             }
             Subject::AllPods => {
                 // From its memory, the server sends all of them at once. These come page by page.
-                let pods = events(Api::all(client()), Config::default(), Seen::pod);
-                self.push(known, Refused::End, pods);
+                let config = Config::default();
+                self.push(known, Refused::End, (Api::all, config, Seen::pod));
             }
             Subject::Node(name) => {
-                let nodes = events(Api::all(client()), named(name), Seen::node);
-                self.push(known, Refused::End, nodes);
+                self.push(known, Refused::End, (Api::all, named(name), Seen::node));
             }
             Subject::AllNodes => {
-                let nodes = events(Api::all(client()), Config::default(), Seen::node);
-                self.push(known, Refused::End, nodes);
+                let config = Config::default();
+                self.push(known, Refused::End, (Api::all, config, Seen::node));
             }
         }
         Ok(())
     }
 
-    fn push(
+    /// Watches the objects that the client and the configuration choose.
+    fn push<K>(
         &mut self,
         known: BTreeMap<String, Place>,
         refused: Refused,
-        events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
-    ) {
+        (objects, config, see): (impl FnOnce(Client) -> Api<K>, Config, fn(&K) -> Seen),
+    ) where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
         let index = self.watches.add(known);
-        let told = tries(events, refused).map(move |told| (index, told));
+        let (client, answers) = noted(&self.cluster.client);
+        let events = events(objects(client), config, see);
+        let told = tries(events, answers, refused).map(move |told| (index, told));
         self.events.push(told.boxed());
     }
 
@@ -243,10 +244,7 @@ impl Watch {
                 let why = self.trouble(error);
                 (false, why.and_then(|why| self.watches.lose(watch, why)))
             }
-            Told::TriedAgain => {
-                self.watches.try_again(watch);
-                (false, None)
-            }
+            Told::Answered => (false, self.watches.answered(watch)),
             // If the server has not even listed the objects, a note at the start said so.
             Told::Refused(_) if self.watches.refuse(watch) => (true, None),
             Told::Refused(error) => {

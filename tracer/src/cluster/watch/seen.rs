@@ -110,10 +110,9 @@ pub(super) struct Watched {
 enum Loss {
     /// Its list failed. The end of the next list says that the watch works again.
     List,
-    /// Its changes failed, and it pauses.
+    /// Its changes failed. The server's answer to the next try says that the watch works again. The
+    /// watch itself says nothing until the next change.
     Changes,
-    /// Its changes failed, and it tries again. If that works, it says nothing until the next change.
-    Resuming,
 }
 
 impl Watched {
@@ -164,23 +163,30 @@ impl Watches {
     /// Applies an event of a watch. Returns whether any place has changed, and whether all watches
     /// work again.
     pub(super) fn take(&mut self, watch: usize, event: Event<Seen>) -> (bool, Option<Heard>) {
-        // kube begins a list before it asks the server.
-        let is_answer = !matches!(event, Event::Init);
-        let is_whole = is_answer && !matches!(event, Event::InitApply(_));
+        let is_whole = !matches!(event, Event::Init | Event::InitApply(_));
         let watched = &mut self.watched[watch];
         let changed = watched.take(event);
         if is_whole {
             watched.loss = None;
         }
-        if is_answer {
-            // The server answers, and has not let the others fail again.
-            for watched in &mut self.watched {
-                watched.loss.take_if(|loss| *loss == Loss::Resuming);
-            }
+        (changed, self.back())
+    }
+
+    /// Notes that the server has begun to answer a request of a watch. Returns whether all watches
+    /// work again.
+    pub(super) fn answered(&mut self, watch: usize) -> Option<Heard> {
+        let watched = &mut self.watched[watch];
+        // kube begins a list before it asks the server, and the list may still fail.
+        if watched.listing.is_none() {
+            watched.loss.take_if(|loss| *loss == Loss::Changes);
         }
-        let works = is_answer && self.watched.iter().all(|watched| watched.loss.is_none());
-        let is_back = works && mem::take(&mut self.is_lost);
-        (changed, is_back.then_some(Heard::Back))
+        self.back()
+    }
+
+    /// That all watches work again, if the user does not know it.
+    fn back(&mut self) -> Option<Heard> {
+        let works = self.watched.iter().all(|watched| watched.loss.is_none());
+        (works && mem::take(&mut self.is_lost)).then_some(Heard::Back)
     }
 
     /// Notes that a watch has failed. Returns that, if the user does not know it.
@@ -192,14 +198,6 @@ impl Watches {
         });
         let was_lost = mem::replace(&mut self.is_lost, true);
         (!was_lost).then_some(Heard::Lost(why))
-    }
-
-    /// Notes that a watch that has failed tries again.
-    pub(super) fn try_again(&mut self, watch: usize) {
-        let loss = &mut self.watched[watch].loss;
-        if *loss == Some(Loss::Changes) {
-            *loss = Some(Loss::Resuming);
-        }
     }
 
     /// Notes that the server refuses a watch, so that what the watch has told stays as it is.
@@ -284,12 +282,11 @@ mod tests {
         let mut watches = two();
         assert_eq!(watches.take(0, Event::Init).1, None);
         assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
-        watches.try_again(0);
         assert_eq!(watches.take(0, Event::Init).1, None);
         assert_eq!(watches.take(1, Event::InitDone).1, None);
         assert_eq!(watches.lose(0, "again".to_owned()), None);
-        watches.try_again(0);
         assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.answered(0), None);
         let page = Event::InitApply(pod("a", "10.244.1.5", true));
         assert_eq!(watches.take(0, page).1, None);
         assert_eq!(watches.take(0, Event::InitDone).1, Some(Heard::Back));
@@ -297,18 +294,28 @@ mod tests {
         assert_eq!(watches.lose(0, "later".to_owned()), lost("later"));
     }
 
-    /// A watch that resumes without a change says nothing.
     #[test]
-    fn watches_whose_changes_failed_are_back_once_the_server_answers_after_each_has_tried() {
+    fn a_watch_whose_changes_failed_is_back_once_the_server_answers_it() {
+        let mut watches = two();
+        let change = || Event::Apply(pod("a", "10.244.1.5", true));
+        assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
+        // The other watch works, which says nothing of this one.
+        assert_eq!(watches.take(1, change()).1, None);
+        assert_eq!(watches.answered(1), None);
+        assert_eq!(watches.lose(1, "second".to_owned()), None);
+        assert_eq!(watches.answered(0), None);
+        assert_eq!(watches.take(1, change()).1, Some(Heard::Back));
+        assert_eq!(watches.answered(1), None);
+    }
+
+    /// The watch has expired, and its list may still fail.
+    #[test]
+    fn a_page_of_a_list_is_no_answer_to_a_watch() {
         let mut watches = two();
         assert_eq!(watches.lose(0, "first".to_owned()), lost("first"));
-        assert_eq!(watches.lose(1, "second".to_owned()), None);
-        watches.try_again(0);
-        let change = || Event::Apply(pod("a", "10.244.1.5", true));
-        // The other watch still pauses.
-        assert_eq!(watches.take(0, change()).1, None);
-        watches.try_again(1);
-        assert_eq!(watches.take(0, change()).1, Some(Heard::Back));
+        assert_eq!(watches.take(0, Event::Init).1, None);
+        assert_eq!(watches.answered(0), None);
+        assert_eq!(watches.take(0, Event::InitDone).1, Some(Heard::Back));
     }
 
     #[test]

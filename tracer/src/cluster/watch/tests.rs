@@ -146,6 +146,41 @@ async fn a_refused_watch_is_told_once_and_leaves_what_was_listed() {
     assert_eq!(names(&watch), [""; 0]);
 }
 
+/// After the failure, nothing changes any more.
+#[tokio::test]
+async fn a_watch_that_resumes_is_told_once_the_server_answers_it() {
+    let (sender, events) = mpsc::channel();
+    let events = Mutex::new(Some(events));
+    let fake = Fake::start(move |path| match path {
+        path if path.contains("watch=true") => {
+            let first = events.lock().expect("no thread has panicked").take();
+            first.map_or(Answer::Silence, Answer::Events)
+        }
+        _ => Answer::List(vec![node("node-a")]),
+    });
+    let mut watch = Watch::new(fake.cluster());
+    let added = watch.add(&Subject::AllNodes, &Known::default()).await;
+    added.expect("nothing is looked up");
+    until_complete(&mut watch).await;
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "the database is away", "reason": "InternalError", "code": 500,
+    });
+    let failed = sender.send(json!({"type": "ERROR", "object": status}));
+    failed.expect("the server runs");
+    // The server closes the connection.
+    drop(sender);
+    let mut reports = Vec::new();
+    while reports.last() != Some(&Heard::Back) {
+        reports.push(watch.next().await.expect("something is watched"));
+    }
+    reports.retain(|report| *report != Heard::Changed);
+    assert!(
+        matches!(&reports[..], [Heard::Lost(why), Heard::Back] if why.contains("database")),
+        "{reports:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_change_is_reported_when_it_is_due() {
     let fake = Fake::start(|_| Answer::Silence);

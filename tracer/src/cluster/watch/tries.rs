@@ -4,16 +4,19 @@
 //! Then a list that the server cannot answer would be asked for again within a second or two, for
 //! ever.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{
+    FutureExt as _, Stream, StreamExt as _,
+    stream::{self, BoxStream},
+};
 use kube::runtime::{
     utils::Backoff as _,
     watcher::{self, DefaultBackoff, Event},
 };
-use tokio::time::sleep;
+use tokio::{select, time::sleep};
 
-use super::{Seen, Told, has_code};
+use super::{Seen, Told, answers::Answers, has_code};
 
 /// What happens to a watch that the server refuses.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,43 +34,72 @@ enum Next {
     End,
 }
 
-/// What a watch tells.
+/// What a watch tells, with the answers that its client gets.
 pub(super) fn tries(
     events: impl Stream<Item = Result<Event<Seen>, watcher::Error>> + Send + 'static,
+    answers: Answers,
     refused: Refused,
 ) -> impl Stream<Item = Told> + Send {
-    let watch = (events.boxed(), DefaultBackoff::default(), Next::Listen);
-    stream::unfold(watch, move |(mut events, mut pauses, next)| async move {
-        match next {
+    let tries = Tries {
+        events: events.boxed(),
+        answers,
+        refused,
+        pauses: DefaultBackoff::default(),
+        next: Next::Listen,
+    };
+    stream::unfold(tries, |mut tries| async {
+        let told = tries.told().await?;
+        Some((told, tries))
+    })
+}
+
+/// A watch between two of its reports.
+struct Tries {
+    events: BoxStream<'static, Result<Event<Seen>, watcher::Error>>,
+    answers: Answers,
+    refused: Refused,
+    pauses: DefaultBackoff,
+    next: Next,
+}
+
+impl Tries {
+    async fn told(&mut self) -> Option<Told> {
+        match mem::replace(&mut self.next, Next::Listen) {
             Next::Listen => {}
-            Next::Pause(pause) => {
-                sleep(pause).await;
-                return Some((Told::TriedAgain, (events, pauses, Next::Listen)));
-            }
+            Next::Pause(pause) => sleep(pause).await,
             Next::End => return None,
         }
-        let (told, next) = match events.next().await? {
+        let event = select! {
+            biased;
+            Some(()) = self.answers.next() => return Some(Told::Answered),
+            event = self.events.next() => event?,
+        };
+        Some(match event {
             Ok(event) => {
                 // The list that such an event belongs to may still fail.
                 if !matches!(event, Event::Init | Event::InitApply(_)) {
-                    pauses.reset();
+                    self.pauses.reset();
                 }
-                (Told::Event(event), Next::Listen)
+                Told::Event(event)
             }
-            Err(error) if refused == Refused::End && has_code(&error, 403) => {
-                (Told::Refused(error), Next::End)
+            Err(error) if self.refused == Refused::End && has_code(&error, 403) => {
+                self.next = Next::End;
+                Told::Refused(error)
             }
             Err(error) => {
-                let pause = pauses.next().expect("the pauses have no end");
-                (Told::Failed(error), Next::Pause(pause))
+                // An answer to the watch that failed says nothing of the next one.
+                while let Some(Some(())) = self.answers.next().now_or_never() {}
+                let pause = self.pauses.next().expect("the pauses have no end");
+                self.next = Next::Pause(pause);
+                Told::Failed(error)
             }
-        };
-        Some((told, (events, pauses, next)))
-    })
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::channel::mpsc::unbounded;
     use tokio::time::Instant;
 
     use super::*;
@@ -78,16 +110,17 @@ mod tests {
         let failed = move || Err(watcher::Error::NoResourceVersion);
         let fails = (0..6).flat_map(move |_| [Ok(Event::Init), failed()]);
         let works = [Ok(Event::Init), Ok(Event::InitDone), failed()];
-        let told = tries(stream::iter(fails.chain(works)), Refused::TryAgain);
+        let (_sender, answers) = unbounded();
+        let told = tries(stream::iter(fails.chain(works)), answers, Refused::TryAgain);
         let mut told = std::pin::pin!(told);
-        let (mut pauses, mut failed) = (Vec::new(), Instant::now());
+        let (mut pauses, mut failed) = (Vec::new(), None::<Instant>);
         while let Some(told) = told.next().await {
-            match told {
-                Told::Failed(_) => failed = Instant::now(),
-                Told::TriedAgain => pauses.push(failed.elapsed()),
-                _ => {}
+            pauses.extend(failed.take().map(|failed| failed.elapsed()));
+            if matches!(told, Told::Failed(_)) {
+                failed = Some(Instant::now());
             }
         }
+        pauses.extend(failed.map(|failed| failed.elapsed()));
         let [first, .., sixth, after] = pauses[..] else {
             panic!("{pauses:?}");
         };

@@ -45,6 +45,7 @@ pub(super) fn start(node: &str, pod: [u8; 4]) -> Start {
         budget: 0,
         explain: false,
         snaplen: 96,
+        dns_names: true,
         goes_along: true,
     }
 }

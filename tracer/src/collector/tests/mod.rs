@@ -16,6 +16,7 @@ use proptest::{prelude::*, test_runner::TestCaseResult};
 use tracer_core::{
     journal::View as _,
     journey::Scene,
+    model::Names,
     verdict::{Kind, Parts},
 };
 use traffic::world;
@@ -44,6 +45,7 @@ fn json(shown: &Shown) -> Vec<String> {
         owners: beginning().owners,
         sources: beginning().sources,
         asked: Vec::new(),
+        names: Names::default(),
         since: i64::MIN,
     };
     let mut journeys: Vec<_> = shown.journeys.iter().collect();

@@ -199,6 +199,7 @@ mod tests {
             budget: 1,
             explain: false,
             snaplen: 0,
+            dns_names: false,
             goes_along: false,
         }
     }

@@ -68,7 +68,11 @@ pub(super) fn locate(
         let found = by_tables.or_else(|why| by_own_link(host, pod, link, &why, &inside.notes));
         match found {
             Ok(found) if shared.is_some() => {
-                draft.count_pod(shared.is_some_and(|link| link.routed_below));
+                let passes_by = shared.filter(|link| !link.routed_below);
+                draft.count_pod(passes_by.is_none());
+                if let Some(link) = passes_by {
+                    draft.note(passes_rules_by(pod, link));
+                }
                 draft.add(Role::Uplink, found.device, found.why);
                 draft.add_below(found.device);
                 if let Some(mac) = link.and_then(|link| link.mac) {
@@ -239,6 +243,15 @@ fn add(draft: &mut Draft<'_>, pod: IpAddr, found: Found) {
         .for_each(|address| draft.add_next_hop(address));
 }
 
+/// A note on a pod whose packets the node only sends on.
+fn passes_rules_by(pod: IpAddr, link: &PodLink) -> String {
+    format!(
+        "{} of pod {pod} ({}) passes the node's rules by: the node's Services and policies do not \
+         apply to the pod's packets",
+        link.name, link.kind
+    )
+}
+
 fn hex(mac: Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
@@ -342,7 +355,13 @@ mod tests {
             panic!("{:?}", plan.pod_namespaces);
         };
         assert_eq!((&*inside.name, &*inside.kind), ("eth0", "macvlan"));
-        assert!(plan.notes.is_empty(), "{:?}", plan.notes);
+        assert_eq!(
+            plan.notes,
+            [
+                "eth0 of pod 10.1.0.5 (macvlan) passes the node's rules by: the node's Services and \
+                 policies do not apply to the pod's packets"
+            ]
+        );
         // Frames for the pod come in at the device below.
         let mac = |device: &Device| (device.interface.clone(), device.mac);
         let macs: Vec<_> = plan.network.devices.iter().map(mac).collect();

@@ -11,6 +11,7 @@ use super::Probe;
 use crate::node::{
     NodeError,
     conntrack::Due,
+    names::Names,
     source::{Found, Source},
 };
 
@@ -40,7 +41,14 @@ impl Source for Probe {
     }
 
     fn due(&self) -> Option<Due> {
-        self.connections.due()
+        let names = self.dns.as_ref().and_then(Names::due);
+        let connections = self.connections.due();
+        // Whatever is due first brings the rest that is due by then.
+        let both = connections.zip(names).map(|(one, other)| Due {
+            at: one.at.min(other.at),
+            since: one.since.min(other.since),
+        });
+        both.or(connections).or(names)
     }
 
     fn take_in(&mut self, found: Found) -> Result<Change, NodeError> {

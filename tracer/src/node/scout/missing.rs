@@ -146,6 +146,7 @@ mod tests {
             budget: 0,
             explain: false,
             snaplen: 0,
+            dns_names: false,
             goes_along,
         }
     }

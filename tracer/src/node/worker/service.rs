@@ -23,7 +23,6 @@ use super::{Batches, Order, RESERVED, Turn};
 use crate::node::{
     NodeError,
     clock::now,
-    conntrack::Due,
     source::{Found, Source},
 };
 
@@ -188,18 +187,17 @@ impl Service {
     }
 
     /// When the source has news for a report; `None` if no news is expected.
-    fn report_due(&self) -> Option<Due> {
+    fn report_due(&self) -> Option<Instant> {
         let due = self.source.due()?;
-        let at = due.at.max(self.last_report + REPORTS_APART);
-        Some(Due { at, ..due })
+        Some(due.at.max(self.last_report + REPORTS_APART))
     }
 
     /// Time until the next report is due, in whole milliseconds from above.
     fn until_report(&self) -> PollTimeout {
-        let Some(due) = self.report_due() else {
+        let Some(at) = self.report_due() else {
             return PollTimeout::NONE;
         };
-        let left = due.at.saturating_duration_since(Instant::now());
+        let left = at.saturating_duration_since(Instant::now());
         let left = left.as_nanos().div_ceil(1_000_000);
         u16::try_from(left).unwrap_or(u16::MAX).into()
     }
@@ -219,17 +217,12 @@ impl Service {
         let watermark = now().saturating_sub(u64::try_from(GRACE.as_nanos()).unwrap_or(0));
         let mut batch = Batch::default();
         let complete = self.source.drain(&mut batch);
-        let due = self.report_due();
-        let is_due = due.is_some_and(|due| due.at <= Instant::now());
+        let is_due = self.report_due().is_some_and(|at| at <= Instant::now());
         if batch.hops.is_empty() && batch.freed.is_empty() && !always && !is_due {
             return Ok(false);
         }
         // Until the ring is empty, older records may follow.
         batch.watermark = if complete { watermark } else { 0 };
-        // The engine takes a hop together with its translation, even if this thread is late.
-        if let Some(due) = due.filter(|_| !is_due) {
-            batch.watermark = batch.watermark.min(due.since.saturating_sub(1));
-        }
         let report = report || is_due || self.last_report.elapsed() >= REPORT_EVERY;
         self.send(batch, report)?;
         Ok(!complete)
@@ -240,6 +233,10 @@ impl Service {
         if report {
             self.last_report = Instant::now();
             batch.report = Some(self.source.report()?);
+        }
+        // The engine takes a hop together with its translation, even if this thread is late.
+        if let Some(due) = self.source.due() {
+            batch.watermark = batch.watermark.min(due.since.saturating_sub(1));
         }
         // A collector that is gone needs no batches.
         let _: Result<(), _> = self.batches.blocking_send(Ok(batch));
@@ -256,14 +253,16 @@ impl Service {
         }
         self.source.detach()?;
         drop(turn);
-        if let Some(due) = self.source.due() {
-            thread::sleep(due.at.saturating_duration_since(Instant::now()));
-        }
         let mut batch = Batch {
             watermark: u64::MAX,
             ..Batch::default()
         };
         while !self.source.drain(&mut batch) {}
+        // The last packets may have begun connections. Their translations come before the packets.
+        while let Some(due) = self.source.due() {
+            thread::sleep(due.at.saturating_duration_since(Instant::now()));
+            self.send(Batch::default(), true)?;
+        }
         self.send(batch, true)
     }
 }

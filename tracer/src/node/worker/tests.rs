@@ -1,6 +1,7 @@
 //! Tests of a worker with a source that fails, or that has news.
 
 use std::{
+    mem,
     os::fd::{AsFd as _, BorrowedFd},
     time::Duration,
 };
@@ -8,6 +9,7 @@ use std::{
 use tokio::sync::mpsc::{Receiver, channel};
 use tracer_core::{
     input::{Change, Report},
+    model::{Ends, Proto, Translation},
     request::Filter,
 };
 
@@ -19,6 +21,9 @@ struct Fake {
     fits: &'static [u32],
     event: EventFd,
     due: Option<Due>,
+    /// Whether the last packets begin a connection.
+    begins_late: bool,
+    is_detached: bool,
 }
 
 impl Source for Fake {
@@ -43,12 +48,21 @@ impl Source for Fake {
     }
 
     fn drain(&mut self, _: &mut Batch) -> bool {
+        if self.is_detached && mem::take(&mut self.begins_late) {
+            let at = Instant::now() + Duration::from_millis(5);
+            self.due = Some(Due { at, since: SINCE });
+        }
         true
     }
 
     fn report(&mut self) -> Result<Report, NodeError> {
-        self.due = None;
-        Ok(Report::default())
+        let due = self.due.take();
+        let due = due.filter(|due| due.at <= Instant::now());
+        let translations = due.map(|_| translation());
+        Ok(Report {
+            translations: translations.into_iter().collect(),
+            ..Report::default()
+        })
     }
 
     fn due(&self) -> Option<Due> {
@@ -60,7 +74,27 @@ impl Source for Fake {
     }
 
     fn detach(&mut self) -> Result<(), NodeError> {
+        self.is_detached = true;
         Ok(())
+    }
+}
+
+fn translation() -> Translation {
+    let from = Ends {
+        src: [10, 244, 1, 5].into(),
+        dst: [10, 96, 0, 10].into(),
+        src_port: 40_000,
+        dst_port: 80,
+    };
+    let to = Ends {
+        dst: [10, 244, 2, 7].into(),
+        ..from
+    };
+    Translation {
+        time: 1,
+        proto: Proto::Ip(6),
+        from,
+        to,
     }
 }
 
@@ -69,12 +103,27 @@ fn started(stream: usize) -> (Worker, Receiver<Result<Batch, NodeError>>) {
 }
 
 fn with_due(stream: usize, due: Option<Due>) -> (Worker, Receiver<Result<Batch, NodeError>>) {
+    with_late(stream, due, false)
+}
+
+fn with_late(
+    stream: usize,
+    due: Option<Due>,
+    begins_late: bool,
+) -> (Worker, Receiver<Result<Batch, NodeError>>) {
     let (sender, batches) = channel(RESERVED + 16);
     let turn = Turn::First(mpsc::channel().0);
     let prepare = move || {
         let event = EventFd::from_flags(EfdFlags::EFD_NONBLOCK).expect("a descriptor");
         let fits = &[5];
-        Ok((Box::new(Fake { fits, event, due }) as Box<dyn Source>, ()))
+        let fake = Fake {
+            fits,
+            event,
+            due,
+            begins_late,
+            is_detached: false,
+        };
+        Ok((Box::new(fake) as Box<dyn Source>, ()))
     };
     let (worker, ()) = Worker::start(stream, turn, None, sender, prepare).expect("it starts");
     (worker, batches)
@@ -139,4 +188,21 @@ fn a_report_comes_by_itself_when_it_is_due() {
     assert!(batch.watermark > SINCE);
     worker.send(Command::Stop);
     worker.join();
+}
+
+#[test]
+fn the_last_connections_have_their_translations_before_their_packets() {
+    let (worker, mut batches) = with_late(0, None, true);
+    worker.send(Command::Stop);
+    worker.join();
+    let mut translations = 0;
+    let mut last = 0;
+    while let Some(batch) = batches.blocking_recv() {
+        let batch = batch.expect("it works");
+        let report = batch.report.expect("each batch has a report");
+        translations += report.translations.len();
+        last = batch.watermark;
+        assert!(last < SINCE || translations == 1);
+    }
+    assert_eq!((last, translations), (u64::MAX, 1));
 }

@@ -109,6 +109,7 @@ impl Anonymizer {
             drops,
             health,
             translations,
+            names: _,
         } = report;
         let elsewhere = elsewhere.into_iter().map(|mut other| {
             other.src = self.address(other.src);
@@ -128,6 +129,7 @@ impl Anonymizer {
                 .into_iter()
                 .map(|it| self.translation(it))
                 .collect(),
+            names: Vec::new(),
         }
     }
 

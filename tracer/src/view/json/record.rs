@@ -115,6 +115,12 @@ pub(in crate::view) struct Journey<'a> {
     /// `namespace/name` of the Service that had the destination address as its virtual address
     /// then; null if none had it.
     dst_service: Option<&'a str>,
+    /// Name that a DNS answer gave to the source address before, with `--dns-names`; null without
+    /// one, and for an address of the cluster.
+    src_dns_name: Option<&'a str>,
+    /// Name that a DNS answer gave to the destination address before, with `--dns-names`; null
+    /// without one, and for an address of the cluster.
+    dst_dns_name: Option<&'a str>,
     /// Whether the packet comes from the follow's source or goes towards it.
     direction: Course,
     /// 16 hexadecimal digits, the same for both directions of a flow.
@@ -370,6 +376,8 @@ impl<'a> Journey<'a> {
             dst_pod: scene.pod(journey.packet.dst, journey.start()),
             src_service: scene.service(journey.packet.src, journey.start()),
             dst_service: scene.service(journey.packet.dst, journey.start()),
+            src_dns_name: scene.dns_name(journey.packet.src, journey.start()),
+            dst_dns_name: scene.dns_name(journey.packet.dst, journey.start()),
             direction: journey.direction,
             conversation: format!("{:016x}", journey.conversation),
             answers: journey.answers,

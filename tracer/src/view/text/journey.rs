@@ -150,10 +150,14 @@ pub(super) fn facts(palette: Palette, scene: &Scene, journey: &Journey) -> Vec<(
     facts
 }
 
-/// An end of the journey: a pod by its name, a node or Service by address and name.
+/// An end of the journey: a pod by its name, a node or Service by address and name. An address
+/// outside of the cluster may have a name from DNS.
 pub(super) fn end(scene: &Scene, journey: &Journey, address: IpAddr) -> String {
     let Some(owner) = scene.owners.at(address, journey.start()) else {
-        return address.to_string();
+        return match scene.dns_name(address, journey.start()) {
+            Some(name) => format!("{address} ({name})"),
+            None => address.to_string(),
+        };
     };
     match owner.kind {
         OwnerKind::Pod => owner.name.clone(),

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use super::{Closed, Engine, Journey, Limits, Scene};
 use crate::{
     by_hand::{self, A, B, FROM_POD, NODE_A, NODE_B, TO_POD, UPLINK_IN as IN, UPLINK_OUT as OUT},
-    model::{Encap, EncapKind, Flags, Hop, Owners, Packet, Tcp, Transport},
+    model::{Encap, EncapKind, Flags, Hop, Names, Owners, Packet, Tcp, Transport},
 };
 
 const NODES: [[u8; 4]; 2] = [NODE_A, NODE_B];
@@ -47,6 +47,7 @@ fn scene() -> Scene {
         since: 0,
         sources: vec![IpAddr::from(A).into()],
         asked: Vec::new(),
+        names: Names::default(),
     }
 }
 

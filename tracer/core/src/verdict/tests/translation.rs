@@ -45,26 +45,57 @@ fn an_entry_that_leads_to_nobody_is_why_a_packet_does_not_arrive() {
     assert!(rests_on!(verdict, Evidence::Conntrack { node: 0, .. }));
 }
 
+/// The answer of a pod to A, which asked the Service. The answer passes these points, and keeps
+/// the pod's address.
+fn answered(by: [u8; 4], path: &[(usize, usize)]) -> (Scene, Journey) {
+    let (scene, _) = asked(by);
+    let mut journey = journey(path, Closed::Known);
+    (journey.packet.src, journey.packet.dst) = (by.into(), A.into());
+    let first = journey.packet.ends().expect("it has ends");
+    let last = Ends {
+        src: SERVICE.into(),
+        ..first
+    };
+    journey.translated = translated(first, last, true);
+    (scene, journey)
+}
+
 /// A bridge passes an answer to a pod of the same node by, without netfilter.
 #[test]
 fn an_answer_with_the_endpoints_address_is_told() {
-    let (scene, _) = asked(B);
+    let to_client = [(0, FROM_POD), (0, TO_POD)];
     for is_undone in [true, false] {
-        let mut journey = journey(&[(0, FROM_POD), (0, TO_POD)], Closed::Known);
-        (journey.packet.src, journey.packet.dst) = (B.into(), A.into());
-        let first = journey.packet.ends().expect("it has ends");
-        let last = Ends {
-            src: SERVICE.into(),
-            ..first
-        };
-        journey.translated = translated(first, last, true);
-        journey.steps[1].ends = is_undone.then(|| Box::new(last));
+        let (scene, mut journey) = answered(B, &to_client);
+        let last = journey.translated.as_ref().map(|way| way.last);
+        journey.steps[1].ends = last.filter(|_| is_undone).map(Box::new);
         let (verdict, _) = judge(&scene, &journey, &CALM);
         assert_eq!(verdict.kind, Kind::Delivered, "{verdict:?}");
-        let told = rests_on!(verdict, Evidence::NotTranslatedBack { node: 0, service, is, .. }
+        let told = rests_on!(verdict, Evidence::NotTranslatedBack { node: 0, service, is, same_node: true, .. }
             if service == "shop/cart" && is.0 == std::net::IpAddr::from(B));
         assert_eq!(told, !is_undone, "{verdict:?}");
     }
+    let across = [(1, FROM_POD), (1, UPLINK_OUT), (0, UPLINK_IN), (0, TO_POD)];
+    let (scene, journey) = answered(B, &across);
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert!(rests_on!(
+        verdict,
+        Evidence::NotTranslatedBack {
+            same_node: false,
+            ..
+        }
+    ));
+}
+
+/// The answer passes another pod, which sends it on to the client.
+#[test]
+fn an_answer_that_has_not_reached_its_client_is_not_accused() {
+    let (mut scene, journey) = answered(B, &[(0, FROM_POD), (0, TO_POD)]);
+    scene.nodes[0].points[TO_POD].addresses = vec![[10, 244, 1, 9].into()];
+    let (verdict, _) = judge(&scene, &journey, &CALM);
+    assert!(
+        !rests_on!(verdict, Evidence::NotTranslatedBack { .. }),
+        "{verdict:?}"
+    );
 }
 
 #[test]

@@ -171,6 +171,8 @@ enum What<'a> {
     NotTranslatedBack {
         /// Name of the node.
         node: &'a str,
+        /// Whether no other node saw the answer, so a bridge may have passed it by the rules.
+        same_node: bool,
         /// `namespace/name` of the Service.
         service: &'a str,
         /// Source that the client expects.
@@ -403,11 +405,13 @@ impl<'a> What<'a> {
             },
             Given::NotTranslatedBack {
                 node,
+                same_node,
                 service,
                 expected,
                 is,
             } => Self::NotTranslatedBack {
                 node: name(*node),
+                same_node: *same_node,
                 service,
                 expected: (*expected).into(),
                 is: (*is).into(),

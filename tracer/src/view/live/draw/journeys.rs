@@ -195,7 +195,8 @@ fn conversation(pen: &mut Pen, state: &State, theme: Theme, one: &Conversation) 
     let packet = &journey.packet;
     let scene = state.scene();
     let end = |address, port: Option<u16>| {
-        let name = holder(scene, address, journey.start());
+        let time = journey.start();
+        let name = holder(scene, address, time).or_else(|| scene.dns_name(address, time));
         let name = name.map_or_else(|| address.to_string(), str::to_owned);
         port.map_or(name.clone(), |port| format!("{name}:{port}"))
     };
