@@ -98,7 +98,8 @@ fn every_packet_to_a_service_is_one_journey_to_the_pod_that_answers() -> Result<
     answers.sort_unstable();
     let expected: Vec<String> = answers.iter().map(|name| format!("shop/{name}")).collect();
     assert_eq!(backends(&finished), expected);
-    assert_eq!(finished.summary["others"], 0);
+    // The summary's others say nothing here: the kubelet probes these pods every 3 s from a node's
+    // address, by which a masqueraded packet of web's would come, too.
     Ok(())
 }
 
