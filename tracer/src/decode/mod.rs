@@ -5,10 +5,12 @@
 //!
 //! Invariant 2 (ARCHITECTURE.md): no record panics here.
 
+#[cfg(target_os = "linux")]
 mod answer;
 mod frame;
 mod freed;
 
+#[cfg(target_os = "linux")]
 pub(crate) use self::answer::named;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
