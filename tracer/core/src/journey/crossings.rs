@@ -74,7 +74,7 @@ struct Sighting {
     time: i64,
 }
 
-/// Limits of how far the clock of one node is ahead of another's, ns, and numbers of packets that
+/// Bounds of how far the clock of one node is ahead of another's, ns, and numbers of packets that
 /// set them.
 #[derive(Clone, Copy, Debug, Default)]
 struct Window {
@@ -86,7 +86,7 @@ struct Window {
 
 /// Two limits of one second.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct Bounds {
     /// Seconds by the clock of the node whose index is lower.
     second: i64,
     least: i64,
@@ -234,15 +234,15 @@ impl Crossings {
 }
 
 /// The limits of all seconds that have both, without those that are far apart, in order of time.
-fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Limits>, Untold> {
+fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Bounds>, Untold> {
     let both = windows.iter().filter_map(|(second, window)| {
-        Some(Limits {
+        Some(Bounds {
             second: *second,
             least: window.least?,
             most: window.most?,
         })
     });
-    let limits: Vec<Limits> = both.collect();
+    let limits: Vec<Bounds> = both.collect();
     let all = limits.len();
     // One packet alone may be another than it seems, such as a retransmission of one that a capture
     // missed.
@@ -253,7 +253,7 @@ fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Limits>, Untold> {
     }
     let consistent = limits
         .iter()
-        .map(Limits::width)
+        .map(Bounds::width)
         .filter(|width| *width >= -MOST_DRIFT);
     let mut widths: Vec<i64> = consistent.collect();
     if widths.is_empty() {
@@ -262,9 +262,9 @@ fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Limits>, Untold> {
     widths.sort_unstable();
     // Where packets took long, the limits are far apart, and tell no more than those nearby.
     let widest = widths[widths.len() / 2].max(0).saturating_mul(2);
-    let is_close = |limits: &&Limits| (-MOST_DRIFT..=widest).contains(&limits.width());
+    let is_close = |limits: &&Bounds| (-MOST_DRIFT..=widest).contains(&limits.width());
     let first = limits.iter().find(is_close).copied();
-    let mut agreed: Vec<Limits> = Vec::new();
+    let mut agreed: Vec<Bounds> = Vec::new();
     let mut is_stray = false;
     for (at, limits) in limits.iter().enumerate() {
         let known = agreed.last().or(first.as_ref());
@@ -282,7 +282,7 @@ fn agreed(windows: &BTreeMap<i64, Window>) -> Result<Vec<Limits>, Untold> {
     Ok(agreed)
 }
 
-impl Limits {
+impl Bounds {
     /// How far the limits are apart, ns. Below 0 they contradict each other.
     const fn width(&self) -> i64 {
         self.most.saturating_sub(self.least)

@@ -94,13 +94,15 @@ impl<W: Write> View for Html<W> {
         parts: &Parts,
     ) -> io::Result<()> {
         self.names.take(scene, journey);
-        let entry = Entry {
-            number: self.tally.journeys(),
-            journey: Box::new(journey.clone()),
-            verdict: verdict.clone(),
-            parts: *parts,
-        };
-        self.tally.add(scene, &Arc::new(entry));
+        let number = self.tally.journeys();
+        self.tally.add(scene, (journey, verdict), || {
+            Arc::new(Entry {
+                number,
+                journey: Box::new(journey.clone()),
+                verdict: verdict.clone(),
+                parts: *parts,
+            })
+        });
         let text = outcome::text(scene, journey, verdict, parts);
         let is_problem = self.problems.take(scene, journey, verdict, &text);
         if self.rows.wants(is_problem) {

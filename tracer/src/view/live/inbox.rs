@@ -178,7 +178,8 @@ impl View for &Inbox {
         if new.told.has_other_points(scene) {
             new.told.look_at(scene);
         }
-        new.tally.add(scene, entry);
+        let judged = (&*entry.journey, &entry.verdict);
+        new.tally.add(scene, judged, || Arc::clone(entry));
         new.bytes += entry.weight();
         new.entries.push_back(Arc::clone(entry));
         // The view holds no more than this, so older entries can go.

@@ -109,11 +109,13 @@ impl Tally {
             + self.problems.len() * size_of::<(Problem, Met)>()
     }
 
-    /// Counts a journey.
-    pub(crate) fn add(&mut self, scene: &Scene, entry: &Arc<Entry>) {
-        let Entry {
-            journey, verdict, ..
-        } = &**entry;
+    /// Counts a journey. Only a problem needs its `entry`.
+    pub(crate) fn add(
+        &mut self,
+        scene: &Scene,
+        (journey, verdict): (&Journey, &Verdict),
+        entry: impl FnOnce() -> Arc<Entry>,
+    ) {
         *self.verdicts.entry(verdict.kind).or_default() += 1;
         let start = journey.start();
         self.latest = self.latest.max(Some(start));
@@ -123,7 +125,7 @@ impl Tally {
         self.seconds[0].add(start);
         if verdict.is_problem() {
             self.seconds[1].add(start);
-            self.problem(scene, entry);
+            self.problem(Problem::of(scene, journey, verdict), entry);
         }
         if journey.packet.is_neighbour() {
             return;
@@ -159,15 +161,14 @@ impl Tally {
         }
     }
 
-    fn problem(&mut self, scene: &Scene, entry: &Arc<Entry>) {
-        let key = Problem::of(scene, &entry.journey, &entry.verdict);
+    fn problem(&mut self, key: Problem, entry: impl FnOnce() -> Arc<Entry>) {
         if let Some(met) = self.problems.get_mut(&key) {
             met.packets += 1;
-            met.example = Arc::clone(entry);
+            met.example = entry();
         } else if self.problems.len() < MOST {
             let met = Met {
                 packets: 1,
-                example: Arc::clone(entry),
+                example: entry(),
             };
             self.problems.insert(key, met);
         } else {
